@@ -1,0 +1,84 @@
+/*
+ * hash.c -- checksum against damaged files, and counter-based random numbers.
+ */
+#include "plm_base.h"
+
+#include <math.h>
+#include <string.h>
+
+static inline uint64_t
+mix(uint64_t x)
+{
+	/* The finaliser of splitmix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit. */
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+static inline uint64_t
+load64(const unsigned char *p)
+{
+	uint64_t	x;
+
+	memcpy(&x, p, 8);
+	return x;
+}
+
+uint64_t
+plm_checksum(const void *data, size_t bytes, uint64_t seed)
+{
+	/* Eight independent lanes of (h ^ x) * odd + rotate, so that the multiplier's latency is hidden. */
+	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+	const unsigned char *p = data;
+	size_t		left = bytes;
+	uint64_t	lane[8];
+	unsigned char tail[64] = {0};
+
+	for (int i = 0; i < 8; i++)
+		lane[i] = mix(seed + odd * (uint64_t) (i + 1));
+	for (; left >= 64; left -= 64, p += 64)
+		for (int i = 0; i < 8; i++)
+		{
+			uint64_t	h = (lane[i] ^ load64(p + 8 * i)) * odd;
+
+			lane[i] = (h << 29) | (h >> 35);
+		}
+	if (left > 0)
+		memcpy(tail, p, left);
+	for (int i = 0; i < 8; i++)
+		lane[0] = mix(lane[0] ^ lane[i] ^ mix(load64(tail + 8 * i) + (uint64_t) i)) + (uint64_t) i;
+	return mix(lane[0] ^ (uint64_t) bytes);
+}
+
+uint32_t
+plm_random(uint64_t seed, uint64_t counter)
+{
+	uint64_t	key = mix(seed + UINT64_C(0x9e3779b97f4a7c15)) | 1;
+	uint64_t	x = counter * key;
+	uint64_t	y = x;
+	uint64_t	z = y + key;
+
+	x = x * x + y;
+	x = (x >> 32) | (x << 32);
+	x = x * x + z;
+	x = (x >> 32) | (x << 32);
+	x = x * x + y;
+	x = (x >> 32) | (x << 32);
+	return (uint32_t) ((x * x + z) >> 32);
+}
+
+double
+plm_random_uniform(uint64_t seed, uint64_t counter)
+{
+	return plm_random(seed, counter) * (1.0 / 4294967296.0);
+}
+
+double
+plm_random_normal(uint64_t seed, uint64_t counter)
+{
+	/* Box and Muller 1958; 1 - u keeps the logarithm's argument above zero. */
+	double		u = 1.0 - plm_random_uniform(seed, 2 * counter);
+	double		v = plm_random_uniform(seed, 2 * counter + 1);
+
+	return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}

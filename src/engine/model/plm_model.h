@@ -1,0 +1,99 @@
+/*
+ * plm_model.h -- a model: files in, packed file, text in, numbers out.
+ *
+ * Three steps.  plm_model_check() reads a file set (is it sound, what is it?).  plm_model_pack()
+ * writes the packed cache file.  plm_model_open() binds a mapped packed file; the PlmModel is then
+ * immutable and may be used from every thread.
+ */
+#ifndef PLM_MODEL_H
+#define PLM_MODEL_H
+
+#include "../file/plm_file.h"
+#include "../nn/plm_nn.h"
+#include "../text/plm_text.h"
+
+typedef struct PlmModelInfo
+{
+	PlmConfig	config;
+	int64_t		parameters;
+	PlmPrecision precision;		/* what product_llm.json asks for, else f32 */
+	int64_t		labels;
+	PlmText    *label;			/* in the arena */
+} PlmModelInfo;
+
+/*
+ * All checks that loading makes, without packing: configuration, architecture known, tokenizer compiles and
+ * fits the vocabulary, each parameter present with its shape (unexpected tensors are ignored, missing ones and
+ * wrong shapes refused with names and shapes), every weight finite.  hook->stop is polled.
+ */
+PlmStatus	plm_model_check(const PlmFileSet *set, PlmArena *arena, PlmModelInfo *info, PlmError *err);
+
+/* Build the packed file at `path` by way of `temporary` (same folder). */
+PlmStatus	plm_model_pack(const PlmFileSet *set, PlmPrecision precision, const unsigned char key[PLM_KEY_BYTES],
+						   const char *temporary, const char *path, PlmArena *arena, PlmError *err);
+
+typedef struct PlmModel PlmModel;
+
+/* The model is allocated from the arena and points into the file, which must outlive it. */
+PlmStatus	plm_model_open(const PlmPackedFile *file, PlmArena *arena, PlmModel **model, PlmError *err);
+
+const PlmConfig *plm_model_config(const PlmModel *model);
+const PlmTokenizer *plm_model_tokenizer(const PlmModel *model);
+PlmText		plm_model_label(const PlmModel *model, int64_t i);
+PlmPrecision plm_model_precision(const PlmModel *model);
+bool		plm_model_can(const PlmModel *model, PlmTaskKind task);	/* every encoder can embed */
+
+/* How to compute; memory is refused beyond limit (0: none).  The hook serves workspaces. */
+typedef struct PlmOptions
+{
+	int			threads;
+	size_t		memory_limit;
+	const PlmHook *hook;
+} PlmOptions;
+
+typedef enum PlmKind
+{
+	PLM_KIND_DOCUMENT = 0, PLM_KIND_QUERY
+} PlmKind;
+
+/* One input: a text, or a pair when second.data is not NULL.  data NULL in first: skipped, its row is not written. */
+typedef struct PlmInput
+{
+	PlmText		first;
+	PlmText		second;
+} PlmInput;
+
+/* out: (n, dimensions), unit length.  A zero or non-finite vector is PLM_ENUMERIC. */
+PlmStatus	plm_embed(const PlmModel *model, int64_t n, const PlmInput *inputs, PlmKind kind,
+					  const PlmOptions *options, float *out, PlmError *err);
+
+/* logits: (n, labels) of the sequence-classification head, as the reference library returns them. */
+PlmStatus	plm_logits(const PlmModel *model, int64_t n, const PlmInput *inputs,
+					   const PlmOptions *options, float *logits, PlmError *err);
+
+/* Probabilities from logits by the configured problem (softmax, sigmoid; regression: as they are). In place. */
+void		plm_probabilities(const PlmModel *model, int64_t n, float *logits);
+
+/* One candidate for the masked place. */
+typedef struct PlmCandidate
+{
+	int32_t		id;
+	float		probability;
+} PlmCandidate;
+
+/*
+ * The best `top` tokens for the first [MASK] in text, best first (ties by lower id).  PLM_EARG without a mask in what
+ * the model sees, or with more than one.
+ * encoding: receives the tokens seen (arena); position: of the mask among them.
+ */
+PlmStatus	plm_fill_mask(const PlmModel *model, PlmText text, int64_t top, const PlmOptions *options, PlmArena *arena,
+						  PlmEncoding *encoding, int64_t *position, PlmCandidate *out, int64_t *found, PlmError *err);
+
+/*
+ * For tests and explanations: every hidden state of one encoded text, (L+1, T, C), embeddings first.
+ * out from the arena.  pooled: unit embedding (dimensions) or NULL; logits: masked-LM logits (T,V) or NULL.
+ */
+PlmStatus	plm_hidden_states(const PlmModel *model, const PlmEncoding *encoding, const PlmOptions *options,
+							  PlmArena *arena, float **out, float *pooled, float *logits, PlmError *err);
+
+#endif							/* PLM_MODEL_H */

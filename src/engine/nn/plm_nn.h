@@ -1,0 +1,51 @@
+/*
+ * plm_nn.h -- operations of a transformer over packed rows of tokens.
+ *
+ * A batch is B texts laid end to end without padding: text b owns rows offsets[b] .. offsets[b+1] - 1
+ * of every (T,*) array.  Operations poll worker between row blocks and return PLM_ECANCELLED.
+ */
+#ifndef PLM_NN_H
+#define PLM_NN_H
+
+#include "../num/plm_num.h"
+
+typedef struct PlmBatch
+{
+	int64_t		texts;			/* B */
+	int64_t		tokens;			/* T */
+	int64_t		longest;
+	const int64_t *offsets;		/* (B+1) */
+	const int32_t *ids;			/* (T) */
+	const int32_t *types;		/* (T) */
+} PlmBatch;
+
+/* A weight with its bias; w may be absent (data NULL). */
+typedef struct PlmLinear
+{
+	PlmPacked	w;
+	const float *b;				/* (N) or NULL */
+} PlmLinear;
+
+typedef struct PlmNorm
+{
+	const float *g;				/* (C) */
+	const float *b;				/* (C) or NULL */
+} PlmNorm;
+
+/* y = act(x W^T + b [+ residual]) over all rows in blocks, polling. scratch: plm_nn_linear_scratch(). */
+size_t		plm_nn_linear_scratch(const PlmLinear *l);
+PlmStatus	plm_nn_linear(const PlmLinear *l, int64_t rows, const float *x, int64_t ldx, const float *residual,
+						  float *y, int64_t ldy, PlmActivation act, void *scratch, PlmWorker *worker, PlmError *err);
+
+/* y[t,:] = norm(word[ids[t],:] + position[t within its text,:] + type[types[t],:]); tables are fp32; type may be NULL. */
+PlmStatus	plm_nn_embed(const PlmBatch *batch, int64_t width, const float *word, int64_t vocab, const float *position,
+						 int64_t positions, const float *type, int64_t types, const PlmNorm *norm, float eps,
+						 float *y, PlmWorker *worker, PlmError *err);
+
+/* Multi-head self-attention within each text; q, k, v: (T,*) at distance ld, head h at column h*D; out (T,C). */
+size_t		plm_nn_attention_scratch(const PlmBatch *batch, int64_t head_width);
+PlmStatus	plm_nn_attention(const PlmBatch *batch, int64_t heads, int64_t head_width, const float *q, const float *k,
+							 const float *v, int64_t ld, bool causal, float *out, int64_t ldo, void *scratch,
+							 PlmWorker *worker, PlmError *err);
+
+#endif							/* PLM_NN_H */

@@ -1,0 +1,125 @@
+/*
+ * plm_num.h -- numbers: element types, packed weights, matrix products, row kernels.
+ *
+ * All row kernels go through one dispatch table, chosen once by CPU level; plm_simd_select() forces
+ * a lower one.  Every kernel computes each row by itself, summing in an order that depends on the
+ * row's own length only: a row's result has the same bits alone, in any batch, on any thread.
+ *
+ * Shapes: M rows, K inputs, N outputs; B batch, T tokens, C width, H heads, D = C/H.
+ * Matrices are row-major; ld is the distance between rows in elements.
+ */
+#ifndef PLM_NUM_H
+#define PLM_NUM_H
+
+#include "../base/plm_base.h"
+
+/* ---- element types and conversion: num/convert.c ---- */
+
+typedef enum PlmType
+{
+	PLM_F32 = 0, PLM_F16, PLM_BF16, PLM_F64, PLM_I8, PLM_U8, PLM_I16, PLM_I32, PLM_I64, PLM_BOOL
+} PlmType;
+
+size_t		plm_type_bytes(PlmType type);
+const char *plm_type_name(PlmType type);	/* as safetensors writes it: F32, BF16, ... */
+
+/* Convert n elements to fp32 (exact for F16 and BF16); src need not be aligned. False: not a float type. */
+bool		plm_to_f32(PlmType type, const void *src, float *dst, int64_t n);
+uint16_t	plm_f32_to_bf16(float x);	/* round to nearest even; NaN stays NaN */
+float		plm_bf16_to_f32(uint16_t x);
+
+/* Index of the first element that is not finite, or -1. */
+int64_t		plm_find_nonfinite(const float *x, int64_t n);
+
+/* ---- CPU level: num/dispatch.c ---- */
+
+/* The level in use: plm_cpu_best() unless a lower one was forced. Selecting a level the CPU lacks fails. */
+PlmSimd		plm_simd_active(void);
+bool		plm_simd_select(PlmSimd level);
+
+/* ---- packed weights and matrix products: num/pack.c, num/linear.c, num/kernels_*.c ---- */
+
+typedef enum PlmPrecision
+{
+	PLM_PREC_F32 = 0, PLM_PREC_BF16, PLM_PREC_INT8, PLM_PRECISIONS
+} PlmPrecision;
+
+const char *plm_precision_name(PlmPrecision precision);	/* f32, bf16, int8 */
+
+/*
+ * Raise when any packed layout changes: it is part of the cache file's name.
+ * The layout is the same for all CPU levels: panels of 32 outputs,
+ *   f32   [N/32][K][32]
+ *   bf16  [N/32][K/2][32][2]
+ *   int8  [N/32][K/4][32][4], then float scale[N] and int32 sum[N], rounded up to 32 (per-output symmetric, -127..127)
+ * with N and K padded by zeros.
+ */
+#define PLM_PACK_VERSION 1
+#define PLM_PANEL 32
+
+/* A packed weight for y = x W^T + b; data is 64-byte aligned and owned by somebody else. */
+typedef struct PlmPacked
+{
+	PlmPrecision precision;
+	int64_t		n;				/* outputs */
+	int64_t		k;				/* inputs */
+	const void *data;
+} PlmPacked;
+
+size_t		plm_pack_bytes(PlmPrecision precision, int64_t n, int64_t k);	/* multiple of 64; 0 on overflow */
+/* w: (N,K) as files store it.  dst: plm_pack_bytes() bytes.  Cannot fail. */
+void		plm_pack(PlmPrecision precision, int64_t n, int64_t k, const float *w, void *dst);
+/* The inverse up to the precision's rounding, for tests and export. */
+void		plm_unpack(const PlmPacked *w, float *out);
+
+typedef enum PlmActivation
+{
+	PLM_ACT_NONE = 0, PLM_ACT_GELU, PLM_ACT_GELU_TANH, PLM_ACT_RELU, PLM_ACT_SILU, PLM_ACT_TANH, PLM_ACT_SIGMOID
+} PlmActivation;
+
+/* Bytes of scratch that plm_linear needs for `rows` rows of this weight (0 for f32). */
+size_t		plm_linear_scratch(const PlmPacked *w, int64_t rows);
+
+/*
+ * y[m,:] = act(x[m,:] W^T + bias) for M rows.  x: (M,K) ldx; y: (M,N) ldy; bias: (N) or NULL.
+ * residual: NULL, or (M,N) with the distance ldy, added after the bias and before the activation (may be y itself).
+ * x and y must not overlap.  scratch: 64-byte aligned, plm_linear_scratch() bytes.
+ */
+void		plm_linear(const PlmPacked *w, const float *bias, int64_t rows, const float *x, int64_t ldx,
+					   const float *residual, float *y, int64_t ldy, PlmActivation act, void *scratch);
+
+/* C = alpha op(A) op(B) + beta C on OpenBLAS (num/gemm.c, the only user of cblas.h), one thread. */
+void		plm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+					 const float *a, int64_t lda, const float *b, int64_t ldb,
+					 float beta, float *c, int64_t ldc);
+
+/* ---- row kernels ---- */
+
+/*
+ * y[t,:] = g * (x[t,:] + r[t,:] - mean) * rstd + b over rows of width C; r may be NULL; y may alias x or r.
+ * save: NULL when only inferring, else (T,2) receiving {mean, rstd}.
+ */
+void		plm_layer_norm(int64_t rows, int64_t width, const float *x, const float *r, const float *g,
+						   const float *b, float eps, float *y, float *save);
+
+void		plm_activate(PlmActivation act, float *x, int64_t n);	/* in place; |error| <= 2e-7 relative to max(1,|y|) */
+void		plm_softmax(float *x, int64_t n, float scale);	/* in place: softmax(scale * x) */
+float		plm_dot(const float *a, const float *b, int64_t n);
+void		plm_add_to(float *y, const float *x, int64_t n);		/* y += x */
+void		plm_scale(float *x, float s, int64_t n);		/* x *= s */
+void		plm_max_to(float *y, const float *x, int64_t n);		/* y = max(y, x) */
+/* x /= |x|; false (x untouched) when the norm is 0 or not finite. */
+bool		plm_normalize(float *x, int64_t n);
+/* dot(a,b), |a|^2 and |b|^2 in one pass: cosine for callers that cannot trust unit length. */
+void		plm_dot3(const float *a, const float *b, int64_t n, float *ab, float *aa, float *bb);
+
+/*
+ * Softmax(q k^T * scale) v for one head of one text: all of q, k, v, out have T rows of D, at distance ld (out: ldo).
+ * causal: position i sees 0..i.  scratch: plm_attention_scratch(T, D) bytes, 64-byte aligned.
+ * Scores are formed in row blocks, so that scratch grows with T, not with T squared.
+ */
+size_t		plm_attention_scratch(int64_t t, int64_t d);
+void		plm_attention(int64_t t, int64_t d, const float *q, const float *k, const float *v, int64_t ld,
+						  float scale, bool causal, float *out, int64_t ldo, void *scratch);
+
+#endif							/* PLM_NUM_H */

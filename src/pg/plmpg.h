@@ -1,0 +1,92 @@
+/*
+ * plmpg.h -- the glue between PostgreSQL and the engine, as its own files see it.
+ *
+ * Only files under src/pg include postgres.h.  Engine calls return a status; plmpg_check() turns a
+ * failure into ereport(ERROR).  Engine memory comes from arenas over a memory context (NO_OOM), so
+ * nothing ever jumps through engine frames.
+ */
+#ifndef PLMPG_H
+#define PLMPG_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+
+#include "../engine/model/plm_model.h"
+
+/* ---- settings: init.c ---- */
+
+extern char *plmpg_default_model;	/* product_llm.default_model; "" when unset */
+extern int	plmpg_threads;		/* product_llm.threads; 0: follow max_parallel_maintenance_workers */
+extern int	plmpg_memory_limit_kb;	/* product_llm.memory_limit, kB; workspace of one call */
+
+/* Threads that a batch may use here and now: 1 in a parallel worker, else by the settings. */
+int			plmpg_thread_count(void);
+
+/* ---- errors, memory, cancel: error.c ---- */
+
+/* ereport(ERROR) with the SQLSTATE for err->code; a pending cancel is thrown as such. No-op for PLM_OK. */
+void		plmpg_check(PlmStatus status, const PlmError *err);
+
+/* A hook over a memory context: NO_OOM|HUGE allocation, stop on a pending cancel that may be served. */
+PlmHook		plmpg_hook(MemoryContext context);
+
+/* An arena over the current memory context, bounded by product_llm.memory_limit; hook must outlive it. */
+void		plmpg_arena(PlmArena *arena, PlmHook *hook);
+
+/* Threads, limit and hook for an engine call. */
+PlmOptions	plmpg_options(PlmHook *hook);
+
+/* ---- text: text.c ---- */
+
+/*
+ * The text as UTF-8 (converted when the database has another encoding; refused with a hint under SQL_ASCII when it is
+ * not UTF-8).  Points into the argument where nothing had to be converted; detoasted in the current context.
+ */
+PlmText		plmpg_utf8(text *input);
+
+/* Back to a text datum in the database encoding; a character that it lacks is an error. */
+text	   *plmpg_text(PlmText utf8);
+
+/* ---- models: catalog.c (the only SPI and table access), cache.c ---- */
+
+/*
+ * A model that this backend has mapped.  Valid until the end of the transaction; keep the pointer in fn_extra only
+ * together with plmpg_model_generation(), and look up again when that has changed.
+ */
+typedef struct PlmpgModel
+{
+	char	   *name;
+	unsigned char sha256[PLM_KEY_BYTES];
+	const PlmModel *model;
+	const PlmConfig *config;
+} PlmpgModel;
+
+/*
+ * By name: maps the packed file, building it first if the server does not have it.  ERROR (undefined_object, with a hint
+ * that names the models there are) when there is no such model.  Cheap when cached: a hash lookup, no table access.
+ */
+const PlmpgModel *plmpg_model_get(text *name);
+
+/* product_llm.default_model, or ERROR with a hint. */
+text	   *plmpg_default_model_name(void);
+
+/* Changes whenever any model may have changed (relcache invalidation of product_llm.model). */
+uint64		plmpg_model_generation(void);
+
+/* ---- helpers for set-returning functions: srf.c ---- */
+
+/* real[] of n elements without NULLs. */
+ArrayType  *plmpg_real_array(const float *values, int64 n);
+
+/*
+ * The n floats of a real[] argument without copying where alignment allows; ERROR for NULL elements, more than one
+ * dimension, or (expected >= 0) another length.  who names the argument in messages.
+ */
+const float *plmpg_real_values(ArrayType *array, int64 expected, const char *who, int64 *n);
+
+#endif							/* PLMPG_H */
