@@ -1,0 +1,172 @@
+# product_llm: language models inside PostgreSQL.
+#
+#   make demo        everything from nothing: packages, build, private cluster, a shop to look at
+#   make test        everything from nothing, then every test; ends with "N passed, N failed"
+#   make             build        make install     install        make installcheck   regression tests
+#   make unit        the engine's unit tests under ASan and UBSan
+#   make fuzz        FUZZ_SECONDS (600) of mutations for each fuzz target
+#   make bench       speed of the engine, percent of this machine's peak
+#   make demo-psql   psql on the demo database of the last "make demo"
+#
+# PG_CONFIG chooses the server.  A new C file under src/ is picked up by itself.
+
+EXTENSION   = product_llm
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" product_llm.control)
+MODULE_big  = product_llm
+
+engine_src := $(sort $(wildcard src/engine/*/*.c))
+pg_src     := $(sort $(wildcard src/pg/*.c))
+engine_obj := $(engine_src:.c=.o)
+OBJS        = $(engine_obj) $(pg_src:.c=.o)
+
+sql_parts  := $(sort $(wildcard sql/[0-9]*.sql))
+DATA_built  = product_llm--$(EXTVERSION).sql
+DATA        = $(wildcard sql/upgrade/*.sql)
+
+# pg_regress looks into ./sql before test/sql: one name in both would run the wrong file.
+REGRESS     = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+twice      := $(filter $(REGRESS),$(basename $(notdir $(wildcard sql/*.sql))))
+ifneq ($(twice),)
+$(error the name "$(twice)" stands both in sql/ and in test/sql/)
+endif
+REGRESS_OPTS   = --inputdir=test --outputdir=. --load-extension=product_llm
+ISOLATION      = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=product_llm
+EXTRA_CLEAN    = build results log output_iso tmp_check regression.diffs regression.out product_llm--*.sql \
+                 $(OBJS:.o=.d)
+
+# ---- compilers' settings ----
+
+jansson_cflags  := $(shell pkg-config --cflags jansson libutf8proc openblas 2>/dev/null)
+engine_libs     := $(shell pkg-config --libs jansson libutf8proc 2>/dev/null || echo -ljansson -lutf8proc)
+# The serial OpenBLAS where the platform has one: the pthread flavour starts threads when it is loaded.
+serial_blas     := $(firstword $(wildcard /usr/lib/*/openblas-serial/libopenblas.so))
+ifneq ($(serial_blas),)
+blas_libs       := -L$(dir $(serial_blas)) -Wl,-rpath,$(patsubst %/,%,$(dir $(serial_blas))) -lopenblas
+else
+blas_libs       := $(shell pkg-config --libs openblas 2>/dev/null || echo -lopenblas)
+endif
+
+# No contraction, no fast-math, no -march=native: the same bits everywhere; instruction sets are chosen at run time.
+engine_cflags   := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fvisibility=hidden -fno-lto $(jansson_cflags)
+depend_cflags   := -MMD -MP
+ifeq ($(shell uname -m),x86_64)
+avx2_cflags     := -mavx2 -mfma -mf16c
+avx512_cflags   := $(avx2_cflags) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+vnni_cflags     := $(avx512_cflags) -mavx512vnni -mavx512bf16
+endif
+cflags_for       = $(if $(filter src/engine/num/%,$(1)),-O3) \
+                   $(if $(filter %/kernels_avx2.c,$(1)),$(avx2_cflags)) \
+                   $(if $(filter %/kernels_avx512.c,$(1)),$(avx512_cflags)) \
+                   $(if $(filter %/kernels_avx512_vnni.c,$(1)),$(vnni_cflags))
+
+PG_CFLAGS       = $(depend_cflags) -Wno-declaration-after-statement
+SHLIB_LINK      = $(engine_libs) $(blas_libs) -lm -lpthread
+
+override with_llvm := no
+
+# ---- PGXS, when the server's headers are there; "make demo" and "make test" install them ----
+
+PG_CONFIG ?= pg_config
+PGXS      := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
+all:
+include $(PGXS)
+
+# The engine is built without the server's include path, so that it cannot grow a dependency on it.
+$(engine_obj): override CPPFLAGS :=
+$(engine_obj): override CFLAGS := -g -O2 -fPIC $(engine_cflags) $(depend_cflags)
+src/engine/%.o: src/engine/%.c
+	$(CC) $(CFLAGS) $(call cflags_for,$<) -c -o $@ $<
+
+install: install-models
+uninstall: uninstall-models
+
+model_files := $(shell find models -type f 2>/dev/null | sort)
+.PHONY: install-models uninstall-models
+install-models:
+	for f in $(model_files); do \
+	    $(MKDIR_P) "$(DESTDIR)$(datadir)/product_llm/$$(dirname $$f)" && \
+	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
+uninstall-models:
+	rm -rf '$(DESTDIR)$(datadir)/product_llm'
+else ifeq ($(filter deps demo test demo-psql help,$(or $(MAKECMDGOALS),all)),)
+ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
+$(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
+endif
+endif
+
+product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
+	@{ echo '\echo Use "CREATE EXTENSION product_llm" to load this file. \quit'; cat $(sql_parts); } > $@
+
+-include $(wildcard $(OBJS:.o=.d))
+
+# ---- from nothing ----
+
+.PHONY: deps demo demo-psql test
+deps:
+	@test/lib/deps.sh
+demo: deps
+	@MAKE="$(MAKE)" test/lib/demo.sh
+demo-psql:
+	@test/lib/demo.sh psql
+test: deps
+	@MAKE="$(MAKE)" test/lib/run.sh
+
+# ---- the engine alone, under sanitizers: links without the server, so a breach of layers fails here ----
+
+SANITIZE      ?= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+san           := build/sanitize
+san_obj       := $(engine_src:%.c=$(san)/%.o)
+unit_bin      := $(patsubst test/unit/%.c,$(san)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
+unit_help     := $(patsubst test/unit/%.c,$(san)/unit/%.o,$(filter-out $(wildcard test/unit/test_*.c),$(wildcard test/unit/*.c)))
+fuzz_bin      := $(patsubst test/fuzz/%.c,$(san)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
+san_cc         = $(CC) -g -O1 $(engine_cflags) $(depend_cflags) $(SANITIZE)
+san_libs       = $(engine_libs) $(blas_libs) -lm -lpthread
+
+.PHONY: unit unit-build fuzz fuzz-build
+unit-build: $(unit_bin)
+fuzz-build: $(fuzz_bin)
+unit: unit-build
+	@test/lib/tap.sh unit $(unit_bin)
+fuzz: fuzz-build
+	@FUZZ_SECONDS="$(or $(FUZZ_SECONDS),600)" test/lib/fuzz.sh $(fuzz_bin)
+
+$(san)/src/%.o: src/%.c
+	@mkdir -p $(dir $@)
+	$(san_cc) $(call cflags_for,$<) -c -o $@ $<
+$(san)/unit/%.o: test/unit/%.c
+	@mkdir -p $(dir $@)
+	$(san_cc) -c -o $@ $<
+$(unit_bin): $(san)/unit/%: $(san)/unit/%.o $(unit_help) $(san_obj)
+	$(san_cc) -o $@ $^ $(san_libs)
+$(san)/fuzz/%.o: test/fuzz/%.c
+	@mkdir -p $(dir $@)
+	$(san_cc) -c -o $@ $<
+$(fuzz_bin): $(san)/fuzz/%: $(san)/fuzz/%.o $(san)/fuzz/driver.o $(unit_help) $(san_obj)
+	$(san_cc) -o $@ $^ $(san_libs)
+.SECONDARY:
+-include $(wildcard $(san)/*/*.d $(san)/src/engine/*/*.d)
+
+# ---- speed ----
+
+bench_bin     := $(patsubst test/bench/%.c,build/bench/%,$(sort $(wildcard test/bench/bench_*.c)))
+bench_cc       = $(CC) -g -O2 $(engine_cflags)
+.PHONY: bench bench-build
+bench-build: $(bench_bin)
+bench: bench-build
+	@for b in $(bench_bin); do $$b || exit 1; done
+build/bench/%.o: test/bench/%.c
+	@mkdir -p $(dir $@)
+	$(bench_cc) -c -o $@ $<
+build/bench/random_model.o: test/unit/random_model.c
+	@mkdir -p $(dir $@)
+	$(bench_cc) -c -o $@ $<
+$(bench_bin): build/bench/%: build/bench/%.o build/bench/random_model.o $(engine_obj)
+	$(bench_cc) -o $@ $^ $(san_libs)
+
+# ---- style ----
+
+.PHONY: lint
+lint:
+	@test/lib/lint.sh
