@@ -48,7 +48,7 @@ blas_libs       := $(shell pkg-config --libs openblas 2>/dev/null || echo -lopen
 endif
 
 # No contraction, no fast-math, no -march=native: the same bits everywhere; instruction sets are chosen at run time.
-engine_cflags   := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -ffp-contract=off -fvisibility=hidden -fno-lto $(jansson_cflags)
+engine_cflags   := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-format-truncation -ffp-contract=off -fvisibility=hidden -fno-lto $(jansson_cflags)
 depend_cflags   := -MMD -MP
 ifeq ($(shell uname -m),x86_64)
 avx2_cflags     := -mavx2 -mfma -mf16c

@@ -11,6 +11,7 @@
 
 #define ALIGNMENT ((size_t) 64)
 #define BLOCK_BYTES ((size_t) 16 * 1024)
+#define MAX_BYTES ((size_t) 1 << 40)	/* no request can be larger, so sums below cannot wrap */
 
 struct PlmArenaBlock
 {
@@ -55,8 +56,7 @@ push_block(PlmArena *arena, size_t bytes)
 	PlmArenaBlock *block;
 	uintptr_t	start;
 
-	if (!plm_add(room, sizeof(PlmArenaBlock) + ALIGNMENT, &size))
-		return NULL;
+	size = room + sizeof(PlmArenaBlock) + ALIGNMENT;
 	if (arena->limit != 0 && (size > arena->limit || arena->taken > arena->limit - size))
 		return NULL;
 	block = arena->hook->alloc(arena->hook->arg, size);
@@ -80,8 +80,9 @@ plm_arena_alloc(PlmArena *arena, size_t bytes)
 	size_t		need;
 	void	   *ptr;
 
-	if (!plm_add(bytes, ALIGNMENT - 1, &need))
+	if (bytes > MAX_BYTES)
 		return NULL;
+	need = bytes + ALIGNMENT - 1;
 	need &= ~(ALIGNMENT - 1);
 	if (block == NULL || need > block->room - block->used)
 		block = push_block(arena, need);
@@ -117,7 +118,7 @@ plm_arena_strndup(PlmArena *arena, const char *s, size_t len)
 {
 	char	   *copy;
 
-	if (len == SIZE_MAX)
+	if (len >= MAX_BYTES)
 		return NULL;
 	copy = plm_arena_alloc(arena, len + 1);
 	if (copy != NULL)

@@ -32,6 +32,7 @@ plm_checksum(const void *data, size_t bytes, uint64_t seed)
 	const unsigned char *p = data;
 	size_t		left = bytes;
 	uint64_t	lane[8];
+	uint64_t	sum;
 	unsigned char tail[64] = {0};
 
 	for (int i = 0; i < 8; i++)
@@ -45,9 +46,10 @@ plm_checksum(const void *data, size_t bytes, uint64_t seed)
 		}
 	if (left > 0)
 		memcpy(tail, p, left);
+	sum = (uint64_t) bytes;
 	for (int i = 0; i < 8; i++)
-		lane[0] = mix(lane[0] ^ lane[i] ^ mix(load64(tail + 8 * i) + (uint64_t) i)) + (uint64_t) i;
-	return mix(lane[0] ^ (uint64_t) bytes);
+		sum = mix(sum ^ lane[i] ^ mix(load64(tail + 8 * i) + (uint64_t) i));
+	return sum;
 }
 
 uint32_t
