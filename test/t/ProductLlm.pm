@@ -1,0 +1,76 @@
+# ProductLlm.pm -- what the Perl tests share: nodes with the extension, files of a model as SQL, memory of a backend.
+package ProductLlm;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+our @EXPORT = qw(start_node golden private_kb cache_files vector_of timed);
+
+# A running node with the extension and, unless told otherwise, the bundled model.
+sub start_node
+{
+	my ($name, %opt) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(%{ $opt{init} // {} });
+	$node->append_conf('postgresql.conf', "fsync = off\n" . ($opt{conf} // ''));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION product_llm');
+	$node->safe_psql('postgres', q{SELECT product_llm.load_model('shop-seed')}) unless $opt{empty};
+	return $node;
+}
+
+# The folder of golden models.
+sub golden
+{
+	return $ENV{PLM_GOLDEN} // 'test/golden';
+}
+
+# Private memory of a process in kB: pages that no other process shares.
+sub private_kb
+{
+	my ($pid) = @_;
+	my $kb = 0;
+
+	open(my $f, '<', "/proc/$pid/smaps_rollup") or return undef;
+	while (<$f>)
+	{
+		$kb += $1 if /^Private_(?:Clean|Dirty):\s+(\d+) kB/;
+	}
+	close($f);
+	return $kb;
+}
+
+# Packed cache files of a node.
+sub cache_files
+{
+	my ($node) = @_;
+
+	return grep { !/\.(?:lock|tmp)/ } glob($node->data_dir . '/base/pgsql_tmp/pgsql_tmp_product_llm*');
+}
+
+# The embedding of a text as PostgreSQL prints it: equal strings are equal bits.
+sub vector_of
+{
+	my ($node, $text, $db) = @_;
+
+	return $node->safe_psql($db // 'postgres', "SELECT product_llm.embed('shop-seed', '$text')");
+}
+
+# Seconds that a piece of code takes.
+sub timed
+{
+	my ($code) = @_;
+	my $begin = time();
+
+	$code->();
+	return time() - $begin;
+}
+
+1;
