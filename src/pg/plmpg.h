@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
@@ -23,6 +24,7 @@
 extern char *plmpg_default_model;	/* product_llm.default_model; "" when unset */
 extern int	plmpg_threads;		/* product_llm.threads; 0: follow max_parallel_maintenance_workers */
 extern int	plmpg_memory_limit_kb;	/* product_llm.memory_limit, kB; workspace of one call */
+extern double plmpg_max_quantization_loss;	/* product_llm.max_quantization_loss; 1 - the smallest cosine */
 
 /* Threads that a batch may use here and now: 1 in a parallel worker, else by the settings. */
 int			plmpg_thread_count(void);
@@ -88,5 +90,11 @@ ArrayType  *plmpg_real_array(const float *values, int64 n);
  * dimension, or (expected >= 0) another length.  who names the argument in messages.
  */
 const float *plmpg_real_values(ArrayType *array, int64 expected, const char *who, int64 *n);
+
+/*
+ * Answer the call with a materialized set: rows are put into the store that is returned, shaped by desc.
+ * For functions returning a table, or a set of one type (then desc has one column).
+ */
+struct Tuplestorestate *plmpg_result_set(FunctionCallInfo fcinfo, TupleDesc *desc);
 
 #endif							/* PLMPG_H */

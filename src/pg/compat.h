@@ -1,0 +1,37 @@
+/*
+ * compat.h -- what differs between PostgreSQL 14 and 18; the only file that reads PG_VERSION_NUM.
+ */
+#ifndef PLMPG_COMPAT_H
+#define PLMPG_COMPAT_H
+
+#if PG_VERSION_NUM < 140000
+#error "product_llm needs PostgreSQL 14 or later"
+#endif
+
+#include "common/cryptohash.h"
+#include "utils/guc.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* From 18 on a module says its name and version. */
+#if PG_VERSION_NUM >= 180000
+#define PLMPG_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "product_llm")
+#else
+#define PLMPG_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* A setting under our prefix that we do not define is an error from 15 on, a warning before. */
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* The reason of a failed digest is known from 15 on. */
+#if PG_VERSION_NUM < 150000
+#define plmpg_cryptohash_error(ctx) "digest failed"
+#else
+#define plmpg_cryptohash_error(ctx) pg_cryptohash_error(ctx)
+#endif
+
+#endif							/* PLMPG_COMPAT_H */
