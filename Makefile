@@ -5,6 +5,7 @@
 #   make             build        make install     install        make installcheck   regression tests
 #   make unit        the engine's unit tests under ASan and UBSan
 #   make fuzz        FUZZ_SECONDS (600) of mutations for each fuzz target
+#   make soak        a million calls of embed in one session: memory must stay flat
 #   make bench       speed of the engine, percent of this machine's peak
 #   make demo-psql   psql on the demo database of the last "make demo"
 #
@@ -90,7 +91,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test demo-psql help,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -103,7 +104,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test
+.PHONY: deps demo demo-psql test soak
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -112,6 +113,9 @@ demo-psql:
 	@test/lib/demo.sh psql
 test: deps
 	@MAKE="$(MAKE)" test/lib/run.sh
+
+soak: deps
+	@MAKE="$(MAKE)" test/lib/soak.sh
 
 # ---- the engine alone, under sanitizers: links without the server, so a breach of layers fails here ----
 
