@@ -23,8 +23,14 @@ CREATE FUNCTION embed(model text, input text, kind text DEFAULT 'document') RETU
 COMMENT ON FUNCTION embed(text, text, text) IS
 	'unit-length embedding of a text; kind ''query'' or ''document'' chooses the prefix that the model prescribes';
 
+CREATE FUNCTION batch_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'product_llm_batch_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION batch_support(internal) IS
+	'planner support: rows and cost of a function over an array of texts follow the length of the array';
+
 CREATE FUNCTION embed(model text, inputs text[], kind text DEFAULT 'document') RETURNS SETOF real[]
-	AS 'MODULE_PATHNAME', 'product_llm_embed_array' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100;
+	AS 'MODULE_PATHNAME', 'product_llm_embed_array' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100
+	SUPPORT batch_support;
 COMMENT ON FUNCTION embed(text, text[], text) IS
 	'unit-length embeddings of many texts, in the order of unnest(inputs), NULL for NULL; uses product_llm.threads';
 
@@ -52,7 +58,8 @@ COMMENT ON FUNCTION score(text, text, text) IS
 
 CREATE FUNCTION rerank(model text, query text, documents text[])
 	RETURNS TABLE (ordinal integer, score real)
-	AS 'MODULE_PATHNAME', 'product_llm_rerank' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100;
+	AS 'MODULE_PATHNAME', 'product_llm_rerank' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100
+	SUPPORT batch_support;
 COMMENT ON FUNCTION rerank(text, text, text[]) IS
 	'documents by score(model, query, document), best first; ordinal is the place in the array from 1; NULL documents come last with a NULL score';
 

@@ -34,4 +34,11 @@
 #define plmpg_cryptohash_error(ctx) pg_cryptohash_error(ctx)
 #endif
 
+/* The planner's estimate of an array's length looks at statistics from 17 on. */
+#if PG_VERSION_NUM < 170000
+#define plmpg_array_length(root, node) estimate_array_length(node)
+#else
+#define plmpg_array_length(root, node) estimate_array_length(root, node)
+#endif
+
 #endif							/* PLMPG_COMPAT_H */
