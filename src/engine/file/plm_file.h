@@ -75,6 +75,8 @@ typedef struct PlmTensorSet
  * overlapping tensors, holes, names given twice, shards that the index names and are absent.
  */
 PlmStatus	plm_tensors_open(const PlmFileSet *set, PlmArena *arena, PlmTensorSet *out, PlmError *err);
+/* The same for the files in a folder of the set ("2_Dense"; "": the set itself). The set must outlive `out`. */
+PlmStatus	plm_tensors_open_in(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmTensorSet *out, PlmError *err);
 const PlmTensor *plm_tensor_find(const PlmTensorSet *set, const char *name);
 
 /* Rows [first, first + rows) of a tensor seen as (shape[0], rest), converted to fp32; a scratch comes from the arena. */
@@ -122,7 +124,7 @@ typedef struct PlmConfig
 	int32_t		version;
 	char		model_type[32];	/* "bert", "distilbert": key into the registry of architectures */
 	char		architecture[64];	/* "BertForMaskedLM" */
-	int32_t		task;			/* PlmTaskKind: what the directory's head is for */
+	int32_t		task;			/* PlmTaskKind: what the directory is for; with a Pooling module EMBEDDING, whatever the head */
 	/* the transformer */
 	int32_t		vocab;			/* V */
 	int32_t		width;			/* C */
@@ -133,7 +135,7 @@ typedef struct PlmConfig
 	int32_t		types;			/* rows of the token-type table; 0: none */
 	int32_t		activation;		/* PlmActivation of the feed-forward */
 	float		norm_eps;
-	int32_t		pad_token;
+	int32_t		pad_token;		/* -1: none */
 	/* sentence embedding */
 	int32_t		pooling[6];		/* PlmPooling, concatenated in the order that sentence-transformers uses */
 	int32_t		n_pooling;
@@ -141,7 +143,7 @@ typedef struct PlmConfig
 	PlmDense	dense[PLM_MAX_DENSE];
 	int32_t		normalize;		/* the directory has a Normalize module; embed() returns unit length in any case */
 	int32_t		dimensions;		/* of embed()'s result */
-	int32_t		max_tokens;		/* min of what the files say */
+	int32_t		max_tokens;		/* max_seq_length, else model_max_length, else positions; never more than positions */
 	char		prompt_query[256];	/* put before the text; empty: none */
 	char		prompt_document[256];
 	/* sequence classification and ranking */
@@ -155,7 +157,8 @@ typedef struct PlmConfig
 /*
  * Read config.json, modules.json and its folders, sentence_bert_config.json, tokenizer_config.json's
  * model_max_length, config_sentence_transformers.json's prompts, and our own product_llm.json
- * ({"prompts": {"query": ..., "document": ...}, "precision": ...}), which wins.
+ * ({"prompts": {"query": ..., "document": ...}, "pooling": "mean", "precision": ...}), which wins.
+ * pooling: mean, cls, max, mean_sqrt_len, last or pooler (for a directory without Dense modules).
  * labels: (config->labels) names from id2label, in the arena.
  */
 PlmStatus	plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *config,
