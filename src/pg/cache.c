@@ -1,0 +1,291 @@
+/*
+ * cache.c -- the models that this backend has mapped, and what a transaction's end does to them.
+ *
+ * A mapping is good as long as the generation stands still: every change of product_llm.model makes a relcache
+ * invalidation, here, in every other backend and on standbys, and that raises the generation.  Then the row is
+ * read again under the running snapshot, which also gets savepoints right.  A mapping whose model has gone or
+ * has other content may still be in use below on the stack: it is unmapped when the transaction ends.
+ */
+#include "catalog.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/trigger.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static PlmpgMapping *mappings;	/* by name */
+static PlmpgMapping *doomed;	/* replaced, to be unmapped at the transaction's end */
+static uint64 generation = 1;
+static uint64 generation_at_end;	/* when the last transaction ended */
+static Oid	model_relid;		/* InvalidOid: not known, then every invalidation counts */
+
+/* Packed files that a drop in this transaction may leave without a row: PlmpgRow *, in TopTransactionContext. */
+static List *dropped;
+static List *to_unlink;			/* their paths, decided before commit */
+
+/* ---- one mapping ---- */
+
+PlmpgMapping *
+plmpg_mapping_open(const PlmpgRow *row)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "product_llm model", ALLOCSET_SMALL_SIZES);
+	PlmpgMapping *m = MemoryContextAllocZero(context, sizeof(PlmpgMapping));
+	PlmModel   *model = NULL;
+	PlmError	err = {0};
+	PlmStatus	status;
+
+	m->context = context;
+	m->model.name = MemoryContextStrdup(context, row->model);
+	memcpy(m->model.sha256, row->sha256, PLM_KEY_BYTES);
+	m->precision = row->precision;
+	m->hook = plmpg_hook(context);
+	plm_arena_init(&m->arena, &m->hook, 0);
+	plmpg_packfile_open(row, &m->file);
+
+	/* From here on until the caller has it nothing throws, or the file would stay mapped. */
+	status = plm_model_open(&m->file, &m->arena, &model, &err);
+	if (status != PLM_OK)
+	{
+		plm_packed_close(&m->file);
+		plmpg_check(status, &err);
+	}
+	m->model.model = model;
+	m->model.config = plm_model_config(model);
+	MemoryContextSetParent(context, TopMemoryContext);
+	return m;
+}
+
+void
+plmpg_mapping_close(PlmpgMapping *mapping)
+{
+	plm_packed_close(&mapping->file);
+	MemoryContextDelete(mapping->context);
+}
+
+const PlmpgMapping *
+plmpg_mappings(void)
+{
+	return mappings;
+}
+
+/* ---- the end of a transaction ---- */
+
+/*
+ * Which files of dropped models has no row left?  Asked before commit, when savepoints have been decided and
+ * the catalog can still be read.
+ */
+static void
+decide_unlinks(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	List	   *rows = NIL;
+	ListCell   *cell;
+	ListCell   *other;
+
+	/* The same transaction may have dropped the extension. */
+	if (plmpg_store_exists())
+		rows = plmpg_catalog_rows(GetLatestSnapshot(), INT_MAX);
+	foreach(cell, dropped)
+	{
+		PlmpgRow   *row = lfirst(cell);
+		bool		used = false;
+
+		foreach(other, rows)
+		{
+			PlmpgRow   *r = lfirst(other);
+
+			used |= r->precision == row->precision && memcmp(r->sha256, row->sha256, PLM_KEY_BYTES) == 0;
+		}
+		if (!used)
+			to_unlink = lappend(to_unlink, plmpg_packfile_path(row));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (event == XACT_EVENT_PRE_COMMIT && dropped != NIL)
+		decide_unlinks();
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		return;
+
+	if (event == XACT_EVENT_COMMIT)
+		foreach(cell, to_unlink)
+			plmpg_packfile_unlink(lfirst(cell));
+	dropped = to_unlink = NIL;
+	while (doomed != NULL)
+	{
+		PlmpgMapping *m = doomed;
+
+		doomed = m->next;
+		plmpg_mapping_close(m);
+	}
+
+	/*
+	 * What was found again during this transaction was found under snapshots that may be older than the change
+	 * they were asked about: ask once more in the next one.
+	 */
+	if (generation != generation_at_end)
+		generation++;
+	generation_at_end = generation;
+}
+
+/* ---- invalidation ---- */
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || !OidIsValid(model_relid) || relid == model_relid)
+		generation++;
+}
+
+static void
+listen(void)
+{
+	static bool listening;
+
+	if (listening)
+		return;
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	RegisterXactCallback(transaction_event, NULL);
+	listening = true;
+}
+
+void
+plmpg_packfile_remove_at_commit(const PlmpgRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	PlmpgRow   *copy = palloc(sizeof(PlmpgRow));
+
+	listen();
+	*copy = *row;
+	copy->model = pstrdup(row->model);
+	copy->files_of = pstrdup(row->files_of);
+	dropped = lappend(dropped, copy);
+	MemoryContextSwitchTo(old);
+}
+
+uint64
+plmpg_model_generation(void)
+{
+	return generation;
+}
+
+PG_FUNCTION_INFO_V1(product_llm_model_changed);
+
+/* AFTER trigger on product_llm.model: tell every backend, also when somebody writes the table by hand. */
+Datum
+product_llm_model_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"model_changed\" was not called by a trigger")));
+	CacheInvalidateRelcacheByRelid(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	return PointerGetDatum(NULL);
+}
+
+/* ---- by name ---- */
+
+/* Take a mapping out of the list of names.  The new generation makes those who remember it ask again. */
+static void
+doom(PlmpgMapping **link)
+{
+	PlmpgMapping *m = *link;
+
+	*link = m->next;
+	m->next = doomed;
+	doomed = m;
+	generation++;
+}
+
+/*
+ * Read the rows of all mapped models again; those that have gone or have other content are doomed.  Backends
+ * that keep many models for long would otherwise hold on to the disk space of dropped ones.
+ */
+static void
+revalidate(void)
+{
+	uint64		now = generation;
+	PlmpgMapping **link = &mappings;
+
+	model_relid = plmpg_relation("model");
+	while (*link != NULL)
+	{
+		PlmpgMapping *m = *link;
+		PlmpgRow	row;
+		bool		found = plmpg_catalog_find(m->model.name, NULL, &row);
+
+		if (found && memcmp(row.sha256, m->model.sha256, PLM_KEY_BYTES) == 0 && row.precision == m->precision)
+		{
+			m->generation = now;
+			link = &m->next;
+			continue;
+		}
+
+		/* A standby has nobody else who would remove the file of a model that the primary has dropped. */
+		if (!found && RecoveryInProgress())
+		{
+			row = (PlmpgRow) {.precision = m->precision};
+			memcpy(row.sha256, m->model.sha256, PLM_KEY_BYTES);
+			plmpg_packfile_unlink(plmpg_packfile_path(&row));
+		}
+		doom(link);
+	}
+}
+
+static PlmpgMapping *
+find_mapping(const char *name, size_t len)
+{
+	for (PlmpgMapping *m = mappings; m != NULL; m = m->next)
+		if (strncmp(m->model.name, name, len) == 0 && m->model.name[len] == '\0')
+			return m;
+	return NULL;
+}
+
+const PlmpgModel *
+plmpg_model_get(text *name)
+{
+	PlmpgMapping *m = find_mapping(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	char	   *wanted;
+	PlmpgRow	row;
+
+	if (m != NULL && m->generation == generation)
+		return &m->model;
+
+	listen();
+	wanted = text_to_cstring(name);
+	revalidate();
+	m = find_mapping(wanted, strlen(wanted));
+	if (m == NULL)
+	{
+		uint64		now = generation;
+
+		if (strlen(wanted) >= PLMPG_NAME_BYTES || !plmpg_catalog_find(wanted, NULL, &row))
+			plmpg_catalog_missing(wanted);
+		m = plmpg_mapping_open(&row);
+		m->generation = now;
+		m->next = mappings;
+		mappings = m;
+	}
+	return &m->model;
+}
+
+text *
+plmpg_default_model_name(void)
+{
+	if (plmpg_default_model == NULL || plmpg_default_model[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no model was named and there is no default"),
+				 errhint("Set product_llm.default_model, or name a model as the first argument.")));
+	return cstring_to_text(plmpg_default_model);
+}

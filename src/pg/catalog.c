@@ -1,0 +1,374 @@
+/*
+ * catalog.c -- the rows of the model store: reading by the table access layer, writing by SPI (its only user).
+ *
+ * catalog.h says why reading does without SPI.  Statements that write are fixed and fully qualified, run as the
+ * tables' owner with a bare search path, and carry values as parameters only.  The caller's identity comes back
+ * on return; after an ERROR, when the (sub)transaction ends.
+ */
+#include "catalog.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+char *
+plmpg_model_name(text *name)
+{
+	char	   *s = text_to_cstring(name);
+	size_t		len = strlen(s);
+
+	if (len == 0 || len >= PLMPG_NAME_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a model must have between 1 and %d bytes", PLMPG_NAME_BYTES - 1)));
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) s[i];
+
+		if (c < 0x20 || c == 0x7f || ((i == 0 || i == len - 1) && c == ' '))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("name of a model must not contain control characters or begin or end with a space")));
+	}
+	return s;
+}
+
+Oid
+plmpg_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name, get_namespace_oid("product_llm", false));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"product_llm.%s\" does not exist", name)));
+	return relid;
+}
+
+bool
+plmpg_store_exists(void)
+{
+	Oid			schema = get_namespace_oid("product_llm", true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("model", schema));
+}
+
+void
+plmpg_catalog_lock(const char *model, LOCKMODE mode)
+{
+	/* Two names with one hash would wait for each other, and nothing more. */
+	uint32		hash = DatumGetUInt32(hash_any((const unsigned char *) model, (int) strlen(model)));
+
+	LockDatabaseObject(plmpg_relation("model"), hash, 0, mode);
+}
+
+/* A scan of one of the two tables by the first n columns of its primary key. */
+typedef struct KeyScan
+{
+	Relation	table;
+	SysScanDesc scan;
+	Snapshot	snapshot;
+} KeyScan;
+
+static KeyScan
+key_scan_begin(const char *table, const char *pkey, Snapshot snapshot, int n, ScanKey keys)
+{
+	KeyScan		s;
+
+	if (snapshot == NULL)
+		snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
+	s.snapshot = RegisterSnapshot(snapshot);
+	s.table = table_open(plmpg_relation(table), AccessShareLock);
+	s.scan = systable_beginscan(s.table, plmpg_relation(pkey), true, s.snapshot, n, keys);
+	return s;
+}
+
+static void
+key_scan_end(KeyScan *s)
+{
+	systable_endscan(s->scan);
+	table_close(s->table, AccessShareLock);
+	UnregisterSnapshot(s->snapshot);
+}
+
+static Datum
+column(const KeyScan *s, HeapTuple tuple, int number)
+{
+	bool		null;
+	Datum		value = heap_getattr(tuple, number, RelationGetDescr(s->table), &null);
+
+	if (null)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("column %d of relation \"%s\" is null", number, RelationGetRelationName(s->table))));
+	return value;
+}
+
+static PlmPrecision
+precision_from(const char *name, const char *model)
+{
+	for (int p = 0; p < PLM_PRECISIONS; p++)
+		if (strcmp(name, plm_precision_name(p)) == 0)
+			return p;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("model \"%s\" has unknown precision \"%s\"", model, name)));
+}
+
+static void
+read_row(const KeyScan *s, HeapTuple tuple, PlmpgRow *row)
+{
+	bytea	   *sha256 = DatumGetByteaPP(column(s, tuple, COL_SHA256));
+	bool		no_parent;
+	Datum		parent = heap_getattr(tuple, COL_PARENT, RelationGetDescr(s->table), &no_parent);
+
+	row->model = TextDatumGetCString(column(s, tuple, COL_MODEL));
+	row->precision = precision_from(TextDatumGetCString(column(s, tuple, COL_PRECISION)), row->model);
+	row->files_of = TextDatumGetCString(column(s, tuple, COL_FILES_OF));
+	row->parent = no_parent ? NULL : TextDatumGetCString(parent);
+	if (VARSIZE_ANY_EXHDR(sha256) != PLM_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("model \"%s\" has a sha256 of %d bytes", row->model, (int) VARSIZE_ANY_EXHDR(sha256))));
+	memcpy(row->sha256, VARDATA_ANY(sha256), PLM_KEY_BYTES);
+}
+
+bool
+plmpg_catalog_find(const char *model, Snapshot snapshot, PlmpgRow *row)
+{
+	ScanKeyData key;
+	KeyScan		s;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, COL_MODEL, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(model));
+	s = key_scan_begin("model", "model_pkey", snapshot, 1, &key);
+	tuple = systable_getnext(s.scan);
+	if (tuple != NULL)
+		read_row(&s, tuple, row);
+	key_scan_end(&s);
+	return tuple != NULL;
+}
+
+static int
+by_name(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((PlmpgRow *) lfirst(a))->model, ((PlmpgRow *) lfirst(b))->model);
+}
+
+List *
+plmpg_catalog_rows(Snapshot snapshot, int most)
+{
+	List	   *rows = NIL;
+	KeyScan		s = key_scan_begin("model", "model_pkey", snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	while (list_length(rows) < most && (tuple = systable_getnext(s.scan)) != NULL)
+	{
+		PlmpgRow   *row = palloc(sizeof(PlmpgRow));
+
+		read_row(&s, tuple, row);
+		rows = lappend(rows, row);
+	}
+	key_scan_end(&s);
+	list_sort(rows, by_name);
+	return rows;
+}
+
+void
+plmpg_catalog_missing(const char *model)
+{
+	List	   *rows = plmpg_catalog_rows(NULL, 10);
+	StringInfoData names;
+	ListCell   *cell;
+
+	initStringInfo(&names);
+	foreach(cell, rows)
+		appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "", ((PlmpgRow *) lfirst(cell))->model);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", model),
+			 rows == NIL ?
+			 errhint("There are no models; product_llm.load_model('shop-seed') loads the bundled one.") :
+			 errhint("There are: %s%s.", names.data, list_length(rows) == 10 ? ", and perhaps more" : "")));
+}
+
+char *
+plmpg_catalog_uploader(const char *model, Snapshot snapshot)
+{
+	ScanKeyData key;
+	KeyScan		s;
+	HeapTuple	tuple;
+	char	   *owner = NULL;
+
+	ScanKeyInit(&key, FILE_MODEL, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(model));
+	s = key_scan_begin("model_file", "model_file_pkey", snapshot, 1, &key);
+	tuple = systable_getnext(s.scan);
+	if (tuple != NULL)
+		owner = pstrdup(NameStr(*DatumGetName(column(&s, tuple, FILE_OWNER))));
+	key_scan_end(&s);
+	return owner;
+}
+
+/* ---- writing ---- */
+
+/* A statement's parameters, in order. */
+typedef struct Params
+{
+	int			n;
+	Oid			types[16];
+	Datum		values[16];
+	char		nulls[16];		/* ' ' or 'n' */
+} Params;
+
+static void
+add(Params *p, Oid type, Datum value, bool null)
+{
+	Assert(p->n < (int) lengthof(p->types));
+	p->types[p->n] = type;
+	p->values[p->n] = value;
+	p->nulls[p->n] = null ? 'n' : ' ';
+	p->n++;
+}
+
+static void
+add_text(Params *p, const char *s)
+{
+	add(p, TEXTOID, s != NULL ? CStringGetTextDatum(s) : (Datum) 0, s == NULL);
+}
+
+static void
+add_bytes(Params *p, const void *bytes, size_t n)
+{
+	bytea	   *copy = palloc(VARHDRSZ + n);
+
+	SET_VARSIZE(copy, VARHDRSZ + n);
+	memcpy(VARDATA(copy), bytes, n);
+	add(p, BYTEAOID, PointerGetDatum(copy), false);
+}
+
+static Oid
+owner_of(Oid relid)
+{
+	Relation	rel = table_open(relid, RowExclusiveLock);
+	Oid			owner = rel->rd_rel->relowner;
+
+	table_close(rel, NoLock);
+	return owner;
+}
+
+/* Run one statement as the owner of product_llm.model; returns the rows it touched. */
+static uint64
+execute(const char *sql, Params *p, int expected)
+{
+	Oid			model = plmpg_relation("model");
+	Oid			user;
+	int			security;
+	int			level;
+	int			rc;
+	uint64		rows;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner_of(model), security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	rc = SPI_execute_with_args(sql, p->n, p->types, p->values, p->nulls, false, 0);
+	if (rc != expected)
+		elog(ERROR, "writing the model store failed: %s", SPI_result_code_string(rc));
+	rows = SPI_processed;
+	SPI_finish();
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+
+	/* The trigger says so too, unless somebody has disabled it. */
+	CacheInvalidateRelcacheByRelid(model);
+	return rows;
+}
+
+void
+plmpg_write_model(const PlmpgNewModel *m)
+{
+	Params		p = {0};
+
+	add_text(&p, m->model);
+	add_text(&p, m->architecture);
+	add_text(&p, m->task);
+	add_text(&p, plm_precision_name(m->precision));
+	add(&p, INT4OID, Int32GetDatum(m->dimensions), false);
+	add(&p, INT4OID, Int32GetDatum(m->max_tokens), false);
+	add(&p, INT8OID, Int64GetDatum(m->parameters), false);
+	add(&p, INT8OID, Int64GetDatum(m->bytes), false);
+	add(&p, JSONBOID, m->config, false);
+	add(&p, TEXTARRAYOID, m->labels, m->labels == (Datum) 0);
+	add_bytes(&p, m->sha256, PLM_KEY_BYTES);
+	add_text(&p, m->parent);
+	add_text(&p, m->files_of);
+	add(&p, JSONBOID, m->metrics, m->metrics == (Datum) 0);
+	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	execute("INSERT INTO product_llm.model (model, architecture, task, precision, dimensions, max_tokens, parameters,"
+			" bytes, config, labels, sha256, parent, files_of, metrics, owner)"
+			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::pg_catalog.name)",
+			&p, SPI_OK_INSERT);
+}
+
+void
+plmpg_write_derived(const PlmpgNewModel *m, const char *base)
+{
+	Params		p = {0};
+
+	add_text(&p, m->model);
+	add_text(&p, base);
+	add_text(&p, plm_precision_name(m->precision));
+	add(&p, INT8OID, Int64GetDatum(m->bytes), false);
+	add_bytes(&p, m->sha256, PLM_KEY_BYTES);
+	add(&p, JSONBOID, m->metrics, false);
+	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	if (execute("INSERT INTO product_llm.model (model, architecture, task, precision, dimensions, max_tokens, parameters,"
+				" bytes, config, labels, sha256, parent, files_of, metrics, owner)"
+				" SELECT $1, architecture, task, $3, dimensions, max_tokens, parameters, $4, config, labels, $5, model,"
+				" files_of, $6, $7::pg_catalog.name"
+				" FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $2",
+				&p, SPI_OK_INSERT) != 1)
+		plmpg_catalog_missing(base);
+}
+
+void
+plmpg_write_part(const char *model, const char *file, int32 part, struct varlena *data)
+{
+	Params		p = {0};
+
+	add_text(&p, model);
+	add_text(&p, file);
+	add(&p, INT4OID, Int32GetDatum(part), false);
+	add(&p, BYTEAOID, PointerGetDatum(data), false);
+	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	execute("INSERT INTO product_llm.model_file (model, file, part, data, owner)"
+			" VALUES ($1, $2, $3, $4, $5::pg_catalog.name)"
+			" ON CONFLICT (model, file, part) DO UPDATE SET data = EXCLUDED.data, owner = EXCLUDED.owner",
+			&p, SPI_OK_INSERT);
+}
+
+void
+plmpg_delete_model(const char *model)
+{
+	Params		p = {0};
+
+	add_text(&p, model);
+	execute("DELETE FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $1", &p, SPI_OK_DELETE);
+	execute("DELETE FROM product_llm.model_file WHERE model OPERATOR(pg_catalog.=) $1", &p, SPI_OK_DELETE);
+}
