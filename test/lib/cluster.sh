@@ -40,6 +40,7 @@ build_all() {
 private_install() {
 	bindir=$("$PG_CONFIG" --bindir) pkglibdir=$("$PG_CONFIG" --pkglibdir) sharedir=$("$PG_CONFIG" --sharedir)
 	inst=$1
+	mkdir -p "$top/build"
 	inst_bin=$inst$bindir inst_lib=$inst$pkglibdir inst_share=$inst$sharedir
 	mkdir -p "$inst_bin" "$inst_lib" "$inst_share/extension"
 	cp -L "$bindir"/* "$inst_bin/"
