@@ -30,7 +30,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 LETTERS = "abcdefghijklmnoprstuvwxy"
 CHINESE = list("红色连衣裙键盘静音耳机夏季大小鞋子我要买好的")
-WORDS = """red blue green dress shoe ##s ##ing ##er ##ed ##ly head ##phone key ##board quiet night water ##proof wire ##less
+WORDS = """red blue green dress shoe ##ness ##ing ##er ##ed ##ly head ##phone key ##board quiet night water ##proof wire ##less
 size small large cable boot for and the with of to in light soft cotton camera lens bag""".split()
 MARKS = list(".,!?-()/&%:'\"[]")
 
@@ -39,7 +39,9 @@ def vocabulary(cased):
     rest = list(LETTERS) + ["##" + c for c in LETTERS] + list("0123456789") + ["##" + c for c in "0123456789"]
     if cased:
         rest += list("RDBSCÉé") + ["Red", "Dress", "##é", "Blue"]
-    return list(reference.SPECIALS) + MARKS + rest + [c for c in CHINESE] + ["##盘"] + WORDS
+    out = list(reference.SPECIALS) + MARKS + rest + CHINESE + ["##盘"] + WORDS
+    assert len(set(out)) == len(out), "a word is there twice"
+    return out
 
 
 # ---- files ----
