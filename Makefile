@@ -98,7 +98,7 @@ endif
 endif
 
 product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
-	@{ echo '\echo Use "CREATE EXTENSION product_llm" to load this file. \quit'; cat $(sql_parts); } > $@
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION product_llm" to load this file. \quit'; cat $(sql_parts); } > $@
 
 -include $(wildcard $(OBJS:.o=.d))
 
