@@ -66,7 +66,7 @@ _PG_init(void)
 	DefineCustomIntVariable("product_llm.memory_limit",
 							"Working memory that one call may use.",
 							"Models themselves are mapped, shared and not counted.",
-							&plmpg_memory_limit_kb, 1024 * 1024, 16 * 1024, MAX_KILOBYTES,
+							&plmpg_memory_limit_kb, 1024 * 1024, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomRealVariable("product_llm.max_quantization_loss",
 							 "Loss above which quantize_model() refuses its result.",
