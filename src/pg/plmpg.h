@@ -54,7 +54,7 @@ PlmText		plmpg_utf8(text *input);
 /* Back to a text datum in the database encoding; a character that it lacks is an error. */
 text	   *plmpg_text(PlmText utf8);
 
-/* ---- models: catalog.c (the only SPI and table access), cache.c ---- */
+/* ---- models: catalog.h has the rest of the store; cache.c ---- */
 
 /*
  * A model that this backend has mapped.  Valid until the end of the transaction; keep the pointer in fn_extra only
@@ -70,7 +70,7 @@ typedef struct PlmpgModel
 
 /*
  * By name: maps the packed file, building it first if the server does not have it.  ERROR (undefined_object, with a hint
- * that names the models there are) when there is no such model.  Cheap when cached: a hash lookup, no table access.
+ * that names the models there are) when there is no such model.  Cheap when cached: a look through a short list, no table access.
  */
 const PlmpgModel *plmpg_model_get(text *name);
 
