@@ -24,29 +24,50 @@ load64(const unsigned char *p)
 	return x;
 }
 
+#define CHECKSUM_ODD UINT64_C(0x9e3779b97f4a7c15)
+
+/* One step of a lane.  Each part can be undone, so that one changed word always changes its lane. */
+static inline uint64_t
+lane_step(uint64_t lane, const unsigned char *p)
+{
+	uint64_t	h = (lane ^ load64(p)) * CHECKSUM_ODD;
+
+	return (h << 29) | (h >> 35);
+}
+
 uint64_t
 plm_checksum(const void *data, size_t bytes, uint64_t seed)
 {
-	/* Eight independent lanes of (h ^ x) * odd + rotate, so that the multiplier's latency is hidden. */
-	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+	/* Eight independent lanes hide the multiplier's latency; named one by one, they stay in registers. */
 	const unsigned char *p = data;
 	size_t		left = bytes;
+	uint64_t	a = mix(seed + CHECKSUM_ODD * 1);
+	uint64_t	b = mix(seed + CHECKSUM_ODD * 2);
+	uint64_t	c = mix(seed + CHECKSUM_ODD * 3);
+	uint64_t	d = mix(seed + CHECKSUM_ODD * 4);
+	uint64_t	e = mix(seed + CHECKSUM_ODD * 5);
+	uint64_t	f = mix(seed + CHECKSUM_ODD * 6);
+	uint64_t	g = mix(seed + CHECKSUM_ODD * 7);
+	uint64_t	h = mix(seed + CHECKSUM_ODD * 8);
 	uint64_t	lane[8];
-	uint64_t	sum;
+	uint64_t	sum = (uint64_t) bytes;
 	unsigned char tail[64] = {0};
 
-	for (int i = 0; i < 8; i++)
-		lane[i] = mix(seed + odd * (uint64_t) (i + 1));
 	for (; left >= 64; left -= 64, p += 64)
-		for (int i = 0; i < 8; i++)
-		{
-			uint64_t	h = (lane[i] ^ load64(p + 8 * i)) * odd;
-
-			lane[i] = (h << 29) | (h >> 35);
-		}
+	{
+		__builtin_prefetch((const void *) ((uintptr_t) p + 1024));	/* a hint: it may lie past the end */
+		a = lane_step(a, p);
+		b = lane_step(b, p + 8);
+		c = lane_step(c, p + 16);
+		d = lane_step(d, p + 24);
+		e = lane_step(e, p + 32);
+		f = lane_step(f, p + 40);
+		g = lane_step(g, p + 48);
+		h = lane_step(h, p + 56);
+	}
+	memcpy(lane, (uint64_t[8]) {a, b, c, d, e, f, g, h}, sizeof(lane));
 	if (left > 0)
 		memcpy(tail, p, left);
-	sum = (uint64_t) bytes;
 	for (int i = 0; i < 8; i++)
 		sum = mix(sum ^ lane[i] ^ mix(load64(tail + 8 * i) + (uint64_t) i));
 	return sum;

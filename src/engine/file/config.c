@@ -366,18 +366,18 @@ read_root(const json_t *root, PlmArena *arena, PlmConfig *config, PlmText **labe
 PlmStatus
 plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmText **labels, PlmError *err)
 {
-	json_t	   *root;
+	JsonDocument doc;
 	bool		includes_prompt;
 	PlmStatus	status;
 
 	memset(config, 0, sizeof(*config));
 	config->version = PLM_CONFIG_VERSION;
 	*labels = NULL;
-	PLM_TRY(plm_json_file(set, "config.json", 0, arena, &root, err));
-	if (root == NULL)
+	PLM_TRY(plm_json_file(set, "config.json", 0, arena, &doc, err));
+	if (doc.root == NULL)
 		return plm_fail(err, PLM_ENOTFOUND, 0, "there is no config.json");
-	status = read_root(root, arena, config, labels, err);
-	json_decref(root);
+	status = read_root(doc.root, arena, config, labels, err);
+	plm_json_close(&doc);
 	PLM_TRY(status);
 	PLM_TRY(plm_config_modules(set, arena, config, &includes_prompt, err));
 	PLM_TRY(plm_config_max_tokens(set, arena, config, err));

@@ -13,17 +13,17 @@ not_object(const char *file, PlmError *err)
 	return plm_fail(err, PLM_ECORRUPT, 0, "%s is not a JSON object", file);
 }
 
-/* Read "<folder>/config.json" as an object; the caller's to json_decref(). */
+/* Read "<folder>/config.json" as an object; the caller's to close. */
 static PlmStatus
-folder_config(const PlmFileSet *set, const char *folder, PlmArena *arena, char name[256], json_t **out, PlmError *err)
+folder_config(const PlmFileSet *set, const char *folder, PlmArena *arena, char name[256], JsonDocument *doc, PlmError *err)
 {
 	snprintf(name, 256, "%s/config.json", folder);
-	PLM_TRY(plm_json_file(set, name, 0, arena, out, err));
-	if (*out == NULL)
+	PLM_TRY(plm_json_file(set, name, 0, arena, doc, err));
+	if (doc->root == NULL)
 		return plm_fail(err, PLM_ENOTFOUND, 0, "there is no \"%s\", which modules.json asks for", name);
-	if (json_is_object(*out))
+	if (json_is_object(doc->root))
 		return PLM_OK;
-	json_decref(*out);
+	plm_json_close(doc);
 	return not_object(name, err);
 }
 
@@ -102,23 +102,23 @@ static PlmStatus
 read_pooling(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConfig *config, bool *includes, PlmError *err)
 {
 	char		file[256];
-	json_t	   *root;
+	JsonDocument doc;
 	JsonReader	r;
 	PlmStatus	status;
 
-	PLM_TRY(folder_config(set, folder, arena, file, &root, err));
-	r = (JsonReader) {root, file, err};
+	PLM_TRY(folder_config(set, folder, arena, file, &doc, err));
+	r = (JsonReader) {doc.root, file, err};
 	status = check_pooling_width(&r, config);
-	if (status == PLM_OK && json_is_string(json_object_get(root, "pooling_mode")))
-		status = read_pooling_name(&r, "pooling_mode", json_string_value(json_object_get(root, "pooling_mode")), config);
-	else if (status == PLM_OK && plm_json_member(root, "pooling_mode") != NULL)
+	if (status == PLM_OK && json_is_string(json_object_get(doc.root, "pooling_mode")))
+		status = read_pooling_name(&r, "pooling_mode", json_string_value(json_object_get(doc.root, "pooling_mode")), config);
+	else if (status == PLM_OK && plm_json_member(doc.root, "pooling_mode") != NULL)
 		status = plm_fail(err, PLM_EUNSUPPORTED, 0, "\"pooling_mode\" in %s is not a single name", file);
 	else if (status == PLM_OK)
 		status = read_pooling_flags(&r, config);
 	if (status == PLM_OK)
 		status = plm_json_bool(&r, "include_prompt", true, includes);
 	config->dimensions = config->width * config->n_pooling;
-	json_decref(root);
+	plm_json_close(&doc);
 	return status;
 }
 
@@ -155,7 +155,7 @@ read_dense(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConfig
 {
 	PlmDense   *dense = &config->dense[config->n_dense];
 	char		file[256];
-	json_t	   *root;
+	JsonDocument doc;
 	PlmStatus	status;
 
 	if (config->n_dense == PLM_MAX_DENSE)
@@ -163,10 +163,10 @@ read_dense(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConfig
 	if (strlen(folder) >= sizeof(dense->folder))
 		return plm_fail(err, PLM_ELIMIT, 0, "the folder name \"%s\" in modules.json is longer than %zu bytes",
 						plm_json_show(folder).text, sizeof(dense->folder) - 1);
-	PLM_TRY(folder_config(set, folder, arena, file, &root, err));
+	PLM_TRY(folder_config(set, folder, arena, file, &doc, err));
 	strcpy(dense->folder, folder);
-	status = read_dense_keys(&(JsonReader) {root, file, err}, config->dimensions, dense);
-	json_decref(root);
+	status = read_dense_keys(&(JsonReader) {doc.root, file, err}, config->dimensions, dense);
+	plm_json_close(&doc);
 	PLM_TRY(status);
 	config->dimensions = dense->out;
 	config->n_dense++;
@@ -265,19 +265,19 @@ PlmStatus
 plm_config_modules(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, bool *includes_prompt, PlmError *err)
 {
 	ModuleState state = {set, arena, config, false, true};
-	json_t	   *root;
+	JsonDocument doc;
 	PlmStatus	status;
 
 	config->pooling[0] = PLM_POOL_MEAN;
 	config->n_pooling = 1;
 	config->dimensions = config->width;
 	*includes_prompt = true;
-	PLM_TRY(plm_json_file(set, "modules.json", 0, arena, &root, err));
-	if (root == NULL)
+	PLM_TRY(plm_json_file(set, "modules.json", 0, arena, &doc, err));
+	if (doc.root == NULL)
 		return PLM_OK;
-	status = read_modules(&state, root, err);
+	status = read_modules(&state, doc.root, err);
 	*includes_prompt = state.includes_prompt;
-	json_decref(root);
+	plm_json_close(&doc);
 	return status;
 }
 
@@ -285,22 +285,22 @@ plm_config_modules(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, bo
 static PlmStatus
 read_length(const PlmFileSet *set, const char *file, const char *key, PlmArena *arena, int32_t *out, PlmError *err)
 {
-	json_t	   *root;
+	JsonDocument doc;
 	JsonReader	r;
 	double		length;
 	PlmStatus	status;
 
 	*out = 0;
-	PLM_TRY(plm_json_file(set, file, JSON_BIG_NUMBERS, arena, &root, err));
-	if (root == NULL)
+	PLM_TRY(plm_json_file(set, file, JSON_BIG_NUMBERS, arena, &doc, err));
+	if (doc.root == NULL)
 		return PLM_OK;
-	r = (JsonReader) {root, file, err};
-	status = json_is_object(root) ? plm_json_real(&r, key, 0.0, &length) : not_object(file, err);
-	if (status == PLM_OK && plm_json_member(root, key) != NULL && !(length >= 2.0))
+	r = (JsonReader) {doc.root, file, err};
+	status = json_is_object(doc.root) ? plm_json_real(&r, key, 0.0, &length) : not_object(file, err);
+	if (status == PLM_OK && plm_json_member(doc.root, key) != NULL && !(length >= 2.0))
 		status = plm_fail(err, PLM_ECORRUPT, 0, "\"%s\" in %s is %g, less than the 2 special tokens", key, file, length);
 	if (status == PLM_OK && length < 1e9)
 		*out = (int32_t) length;
-	json_decref(root);
+	plm_json_close(&doc);
 	return status;
 }
 
@@ -376,14 +376,14 @@ read_prompts(const JsonReader *r, PlmConfig *config)
 PlmStatus
 plm_config_prompts(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err)
 {
-	json_t	   *root;
+	JsonDocument doc;
 	PlmStatus	status;
 
-	PLM_TRY(plm_json_file(set, "config_sentence_transformers.json", 0, arena, &root, err));
-	if (root == NULL)
+	PLM_TRY(plm_json_file(set, "config_sentence_transformers.json", 0, arena, &doc, err));
+	if (doc.root == NULL)
 		return PLM_OK;
-	status = read_prompts(&(JsonReader) {root, "config_sentence_transformers.json", err}, config);
-	json_decref(root);
+	status = read_prompts(&(JsonReader) {doc.root, "config_sentence_transformers.json", err}, config);
+	plm_json_close(&doc);
 	return status;
 }
 
@@ -406,13 +406,13 @@ read_override(const JsonReader *r, PlmConfig *config)
 PlmStatus
 plm_config_override(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err)
 {
-	json_t	   *root;
+	JsonDocument doc;
 	PlmStatus	status = PLM_OK;
 
-	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &root, err));
-	if (root != NULL)
-		status = read_override(&(JsonReader) {root, "product_llm.json", err}, config);
-	json_decref(root);
+	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &doc, err));
+	if (doc.root != NULL)
+		status = read_override(&(JsonReader) {doc.root, "product_llm.json", err}, config);
+	plm_json_close(&doc);
 	return status;
 }
 
@@ -420,22 +420,22 @@ PlmStatus
 plm_config_precision(const PlmFileSet *set, PlmArena *arena, PlmPrecision *precision, PlmError *err)
 {
 	static const ConfigName names[] = {{"f32", PLM_PREC_F32}, {"bf16", PLM_PREC_BF16}, {"int8", PLM_PREC_INT8}};
-	json_t	   *root;
+	JsonDocument doc;
 	const char *name;
 	int32_t		value;
 	PlmStatus	status;
 
 	*precision = PLM_PREC_F32;
-	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &root, err));
-	if (root == NULL)
+	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &doc, err));
+	if (doc.root == NULL)
 		return PLM_OK;
-	status = plm_json_string(&(JsonReader) {root, "product_llm.json", err}, "precision", "f32", &name);
+	status = plm_json_string(&(JsonReader) {doc.root, "product_llm.json", err}, "precision", "f32", &name);
 	value = status == PLM_OK ? plm_config_name(names, PLM_COUNT(names), name) : 0;
 	if (value < 0)
 		status = plm_fail(err, PLM_EUNSUPPORTED, 0, "precision \"%s\" in product_llm.json is not one of f32, bf16 and int8",
 						  plm_json_show(name).text);
 	else
 		*precision = (PlmPrecision) value;
-	json_decref(root);
+	plm_json_close(&doc);
 	return status;
 }

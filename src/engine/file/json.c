@@ -53,14 +53,33 @@ plm_json_show(const char *s)
 	return shown;
 }
 
+void
+plm_json_open(JsonDocument *doc, const PlmArena *arena)
+{
+	/* What is left of the limit; 1 when nothing is, because 0 means no limit. */
+	size_t		left = arena->limit > arena->taken ? arena->limit - arena->taken : 1;
+
+	doc->root = NULL;
+	plm_arena_init(&doc->memory, arena->hook, arena->limit == 0 ? 0 : left);
+}
+
+void
+plm_json_close(JsonDocument *doc)
+{
+	doc->root = NULL;
+	plm_arena_free(&doc->memory);
+}
+
 /*
- * Refuse what would cost much before it costs anything: jansson recurses once a level, and spends
- * some 100 bytes a value, so that 100 MB of "[],[],..." would otherwise take several GB.
+ * Refuse what would cost much before it costs anything (jansson recurses once a level, and 100 MB of
+ * "[],[],..." would take it several GB), and find the most that parsing can take from its allocator.
  */
 static PlmStatus
-check_bounds(const char *data, size_t len, const char *file, size_t max_values, PlmError *err)
+check_bounds(const char *data, size_t len, const char *file, size_t max_values, size_t *need, PlmError *err)
 {
-	size_t		values = 1;
+	size_t		containers = 0;
+	size_t		members = 0;
+	size_t		items = 0;
 	int			depth = 0;
 	bool		in_string = false;
 
@@ -76,55 +95,104 @@ check_bounds(const char *data, size_t len, const char *file, size_t max_values, 
 				in_string = false;
 			continue;
 		}
-		if (c == '"')
-			in_string = true;
-		else if (c == '[' || c == '{')
+		in_string = c == '"';
+		items += c == ',';
+		members += c == ':';
+		if (c == '[' || c == '{')
 		{
-			values++;
+			containers++;
 			if (++depth > JSON_MAX_DEPTH)
 				return plm_fail(err, PLM_ELIMIT, (int64_t) i, "%s is nested deeper than %d levels at byte %zu",
 								file, JSON_MAX_DEPTH, i);
 		}
 		else if (c == ']' || c == '}')
 			depth--;
-		else if (c == ',' || c == ':')
-			values++;
-		if (values > max_values)
+		if (containers + members + items > max_values)
 			return plm_fail(err, PLM_ELIMIT, (int64_t) i, "%s holds more than %zu values", file, max_values);
 	}
+
+	/*
+	 * Nothing is given back while parsing.  An object with its first buckets takes some 250 bytes, an array
+	 * 130; a member its pair, its value and its share of buckets that doubled, some 220; an item its value and
+	 * its share of a table that doubled, some 80.  The bytes of a string are held three times at most (as
+	 * token, key and pair), and the token buffer doubles up to the longest.
+	 */
+	*need = 512 * (containers + 4) + 320 * members + 160 * items + 8 * len;
 	return PLM_OK;
+}
+
+/* The memory of the document that is being parsed: taken from its front, never given back. */
+static _Thread_local struct
+{
+	char	   *at;
+	size_t		left;
+	bool		refused;
+}			pool;
+
+static void *
+pool_alloc(size_t bytes)
+{
+	void	   *ptr = pool.at;
+
+	bytes = plm_align(bytes, 16);
+	if (bytes > pool.left)
+	{
+		pool.refused = true;
+		return NULL;
+	}
+	pool.at += bytes;
+	pool.left -= bytes;
+	return ptr;
+}
+
+static void
+pool_free(void *ptr)
+{
+	(void) ptr;
 }
 
 PlmStatus
 plm_json_parse(const char *data, size_t len, const char *file, size_t max_values, size_t flags,
-			   json_t **out, PlmError *err)
+			   JsonDocument *doc, PlmError *err)
 {
 	json_error_t why;
+	json_malloc_t host_alloc;
+	json_free_t host_free;
+	size_t		need = 0;
 
-	*out = NULL;
-	PLM_TRY(check_bounds(data, len, file, max_values, err));
-	*out = json_loadb(data, len, JSON_REJECT_DUPLICATES | flags, &why);
-	if (*out != NULL)
-		return PLM_OK;
-	if (json_error_code(&why) == json_error_out_of_memory)
-		return plm_fail(err, PLM_ENOMEM, 0, "out of memory while reading %s", file);
-	return plm_fail(err, PLM_ECORRUPT, why.position, "%s is not valid JSON: line %d, column %d: %s",
-					file, why.line, why.column, plm_json_show(why.text).text);
+	PLM_TRY(check_bounds(data, len, file, max_values, &need, err));
+	pool.at = plm_arena_alloc(&doc->memory, need);
+	if (pool.at == NULL)
+		return plm_arena_refused(&doc->memory, need, err);
+	pool.left = need;
+	pool.refused = false;
+	json_get_alloc_funcs(&host_alloc, &host_free);
+	json_set_alloc_funcs(pool_alloc, pool_free);
+	doc->root = json_loadb(data, len, JSON_REJECT_DUPLICATES | flags, &why);
+	json_set_alloc_funcs(host_alloc, host_free);
+	if (pool.refused)
+	{
+		doc->root = NULL;
+		return plm_fail(err, PLM_EINTERNAL, 0, "%zu bytes were not enough to parse %s", need, file);
+	}
+	if (doc->root == NULL)
+		return plm_fail(err, PLM_ECORRUPT, why.position, "%s is not valid JSON: line %d, column %d: %s",
+						file, why.line, why.column, plm_json_show(why.text).text);
+	return PLM_OK;
 }
 
 PlmStatus
-plm_json_file(const PlmFileSet *set, const char *name, size_t flags, PlmArena *arena, json_t **out, PlmError *err)
+plm_json_file(const PlmFileSet *set, const char *name, size_t flags, const PlmArena *arena, JsonDocument *doc, PlmError *err)
 {
-	PlmMark		mark = plm_arena_mark(arena);
 	PlmText		text;
 	PlmStatus	status;
 
-	*out = NULL;
-	PLM_TRY(plm_file_text(set, name, JSON_TEXT_LIMIT, arena, &text, err));
-	if (text.data == NULL)
-		return PLM_OK;
-	status = plm_json_parse(text.data, text.len, name, JSON_VALUE_LIMIT, flags, out, err);
-	plm_arena_rewind(arena, mark);
+	plm_json_open(doc, arena);
+	status = plm_file_text(set, name, JSON_TEXT_LIMIT, &doc->memory, &text, err);
+	if (status == PLM_OK && text.data != NULL)
+		status = plm_json_parse(text.data, text.len, name, JSON_VALUE_LIMIT, flags, doc, err);
+	if (status != PLM_OK)
+		plm_json_close(doc);
 	return status;
 }
 

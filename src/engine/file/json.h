@@ -1,9 +1,10 @@
 /*
  * json.h -- private to file/: JSON of model files through jansson, with bounds and typed reading.
  *
- * jansson takes its memory from malloc, outside the arenas; so every text is scanned first and
- * refused when it is nested too deeply or holds too many values, and every caller gives the
- * result back with json_decref() on each path.
+ * Every text is scanned first, refused when it is nested too deeply or holds too many values, and
+ * memory for the worst that jansson can need is taken from the host before jansson starts: a refusal in
+ * the middle of parsing makes jansson 2.14 lose bytes of strings, and even write past their end.
+ * A document therefore lives in an arena of its own, and json_decref() must never be called on it.
  */
 #ifndef PLM_FILE_JSON_H
 #define PLM_FILE_JSON_H
@@ -27,13 +28,24 @@ typedef struct JsonReader
 	PlmError   *err;
 } JsonReader;
 
-/* Parse text; `file` names it in errors.  *out is the caller's to json_decref(). */
-PlmStatus	plm_json_parse(const char *data, size_t len, const char *file, size_t max_values, size_t flags,
-						   json_t **out, PlmError *err);
+/* A parsed text.  plm_json_close() may be called on it after any outcome, and more than once. */
+typedef struct JsonDocument
+{
+	json_t	   *root;			/* NULL: nothing was read */
+	PlmArena	memory;
+} JsonDocument;
 
-/* Read and parse a configuration file; *out is NULL (and PLM_OK) when it is absent. */
-PlmStatus	plm_json_file(const PlmFileSet *set, const char *name, size_t flags, PlmArena *arena,
-						  json_t **out, PlmError *err);
+/* Prepare a document that takes from the same host, and within the same limit, as `arena`. */
+void		plm_json_open(JsonDocument *doc, const PlmArena *arena);
+void		plm_json_close(JsonDocument *doc);
+
+/* Parse text into an open document; `file` names it in errors. */
+PlmStatus	plm_json_parse(const char *data, size_t len, const char *file, size_t max_values, size_t flags,
+						   JsonDocument *doc, PlmError *err);
+
+/* Open a document and read a configuration file into it; root is NULL (and PLM_OK) when it is absent. */
+PlmStatus	plm_json_file(const PlmFileSet *set, const char *name, size_t flags, const PlmArena *arena,
+						  JsonDocument *doc, PlmError *err);
 
 /* The member, or NULL when it is absent or null. */
 json_t	   *plm_json_member(const json_t *object, const char *key);

@@ -75,8 +75,6 @@ typedef struct PlmTensorSet
  * overlapping tensors, holes, names given twice, shards that the index names and are absent.
  */
 PlmStatus	plm_tensors_open(const PlmFileSet *set, PlmArena *arena, PlmTensorSet *out, PlmError *err);
-/* The same for the files in a folder of the set ("2_Dense"; "": the set itself). The set must outlive `out`. */
-PlmStatus	plm_tensors_open_in(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmTensorSet *out, PlmError *err);
 const PlmTensor *plm_tensor_find(const PlmTensorSet *set, const char *name);
 
 /* Rows [first, first + rows) of a tensor seen as (shape[0], rest), converted to fp32; a scratch comes from the arena. */

@@ -13,6 +13,7 @@
 
 #define HEADER_LIMIT UINT64_C(100000000)	/* as the reference implementation */
 #define HEADER_VALUE_LIMIT ((size_t) 1000000)
+#define INDEX_NAME "model.safetensors.index.json"
 #define MAX_SHARDS 1024
 #define READ_CHUNK ((size_t) 256 * 1024)	/* bytes converted at a time */
 
@@ -211,11 +212,10 @@ read_header(const PlmSource *source, json_t *header, uint64_t data, PlmArena *ar
 static PlmStatus
 open_shard(const PlmSource *source, PlmArena *arena, PlmTensorSet *out, PlmError *err)
 {
-	PlmMark		mark = plm_arena_mark(arena);
 	unsigned char prefix[8];
 	uint64_t	bytes = 0;
+	JsonDocument header;
 	char	   *text;
-	json_t	   *header;
 	PlmStatus	status;
 
 	if (source->size < sizeof(prefix))
@@ -228,33 +228,22 @@ open_shard(const PlmSource *source, PlmArena *arena, PlmTensorSet *out, PlmError
 						bytes, source->size - sizeof(prefix));
 	if (bytes > HEADER_LIMIT)
 		return plm_fail(err, PLM_ELIMIT, 0, "the header has %" PRIu64 " bytes, more than %" PRIu64, bytes, HEADER_LIMIT);
-	text = plm_arena_alloc(arena, (size_t) bytes + 1);
+	plm_json_open(&header, arena);
+	text = plm_arena_alloc(&header.memory, (size_t) bytes + 1);
 	if (text == NULL)
-		return plm_arena_refused(arena, (size_t) bytes + 1, err);
+		return plm_arena_refused(&header.memory, (size_t) bytes + 1, err);
 	status = source->read(source->arg, sizeof(prefix), (size_t) bytes, text, err);
 	if (status == PLM_OK)
 		status = plm_json_parse(text, (size_t) bytes, "the header", HEADER_VALUE_LIMIT, 0, &header, err);
-	plm_arena_rewind(arena, mark);
-	PLM_TRY(status);
-	status = read_header(source, header, sizeof(prefix) + bytes, arena, out, err);
-	json_decref(header);
+	if (status == PLM_OK)
+		status = read_header(source, header.root, sizeof(prefix) + bytes, arena, out, err);
+	plm_json_close(&header);
 	return status;
-}
-
-/* "folder/name", or name alone when folder is "". */
-static const PlmSource *
-find_in(const PlmFileSet *set, const char *folder, const char *name)
-{
-	char		path[sizeof(((PlmSource *) 0)->name)];
-
-	if (snprintf(path, sizeof(path), "%s%s%s", folder, folder[0] == '\0' ? "" : "/", name) >= (int) sizeof(path))
-		return NULL;
-	return plm_file_find(set, path);
 }
 
 /* The distinct files that the index names, checked and present. */
 static PlmStatus
-find_shards(const PlmFileSet *set, const char *folder, json_t *map, const PlmSource **shards, int *n, PlmError *err)
+find_shards(const PlmFileSet *set, json_t *map, const PlmSource **shards, int *n, PlmError *err)
 {
 	const char *key;
 	json_t	   *value;
@@ -269,7 +258,7 @@ find_shards(const PlmFileSet *set, const char *folder, json_t *map, const PlmSou
 		if (name == NULL || !plm_path_is_safe(name))
 			return plm_fail(err, PLM_ECORRUPT, 0, "tensor \"%s\" is in \"%s\", which is not a plain relative file name",
 							plm_json_show(key).text, plm_json_show(name != NULL ? name : "").text);
-		shard = find_in(set, folder, name);
+		shard = plm_file_find(set, name);
 		if (shard == NULL)
 			return plm_fail(err, PLM_ENOTFOUND, 0, "file \"%s\" with tensor \"%s\" is missing",
 							plm_json_show(name).text, plm_json_show(key).text);
@@ -331,7 +320,7 @@ merge_shards(const PlmSource **shards, int n, PlmArena *arena, PlmTensorSet *out
 
 /* Every tensor of the index must be where the index says. */
 static PlmStatus
-check_index(const PlmTensorSet *set, const PlmFileSet *files, const char *folder, json_t *map, PlmError *err)
+check_index(const PlmTensorSet *set, const PlmFileSet *files, json_t *map, PlmError *err)
 {
 	const char *key;
 	json_t	   *value;
@@ -340,7 +329,7 @@ check_index(const PlmTensorSet *set, const PlmFileSet *files, const char *folder
 	{
 		const PlmTensor *tensor = plm_tensor_find(set, key);
 
-		if (tensor == NULL || tensor->source != find_in(files, folder, json_string_value(value)))
+		if (tensor == NULL || tensor->source != plm_file_find(files, json_string_value(value)))
 			return plm_fail(err, PLM_ECORRUPT, 0, "tensor \"%s\" is not in \"%s\", where the index has it",
 							plm_json_show(key).text, plm_json_show(json_string_value(value)).text);
 	}
@@ -348,49 +337,41 @@ check_index(const PlmTensorSet *set, const PlmFileSet *files, const char *folder
 }
 
 static PlmStatus
-open_sharded(const PlmFileSet *set, const char *folder, const PlmSource *index, PlmArena *arena,
-			 PlmTensorSet *out, PlmError *err)
+open_sharded(const PlmFileSet *set, PlmArena *arena, PlmTensorSet *out, PlmError *err)
 {
 	const PlmSource *shards[MAX_SHARDS];
-	json_t	   *root;
+	JsonDocument index;
 	json_t	   *map;
 	PlmStatus	status;
 	int			n = 0;
 
-	PLM_TRY(plm_json_file(set, index->name, 0, arena, &root, err));
-	map = json_object_get(root, "weight_map");
+	PLM_TRY(plm_json_file(set, INDEX_NAME, 0, arena, &index, err));
+	map = json_object_get(index.root, "weight_map");
 	if (json_is_object(map))
-		status = find_shards(set, folder, map, shards, &n, err);
+		status = find_shards(set, map, shards, &n, err);
 	else
-		status = plm_fail(err, PLM_ECORRUPT, 0, "%s has no \"weight_map\"", index->name);
+		status = plm_fail(err, PLM_ECORRUPT, 0, INDEX_NAME " has no \"weight_map\"");
 	if (status == PLM_OK)
 		status = merge_shards(shards, n, arena, out, err);
 	if (status == PLM_OK)
-		status = check_index(out, set, folder, map, err);
-	json_decref(root);
+		status = check_index(out, set, map, err);
+	plm_json_close(&index);
 	return status;
-}
-
-PlmStatus
-plm_tensors_open_in(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmTensorSet *out, PlmError *err)
-{
-	const PlmSource *whole = find_in(set, folder, "model.safetensors");
-	const PlmSource *index = find_in(set, folder, "model.safetensors.index.json");
-
-	*out = (PlmTensorSet) {0, NULL};
-	if (whole != NULL)
-		return merge_shards(&whole, 1, arena, out, err);
-	if (index != NULL)
-		return open_sharded(set, folder, index, arena, out, err);
-	plm_fail(err, PLM_ENOTFOUND, 0, "there is no \"%s%smodel.safetensors\"", folder, folder[0] == '\0' ? "" : "/");
-	plm_hint(err, "Weights are read from safetensors files only; convert pytorch_model.bin with save_pretrained(..., safe_serialization=True).");
-	return PLM_ENOTFOUND;
 }
 
 PlmStatus
 plm_tensors_open(const PlmFileSet *set, PlmArena *arena, PlmTensorSet *out, PlmError *err)
 {
-	return plm_tensors_open_in(set, "", arena, out, err);
+	const PlmSource *whole = plm_file_find(set, "model.safetensors");
+
+	*out = (PlmTensorSet) {0, NULL};
+	if (whole != NULL)
+		return merge_shards(&whole, 1, arena, out, err);
+	if (plm_file_find(set, INDEX_NAME) != NULL)
+		return open_sharded(set, arena, out, err);
+	plm_fail(err, PLM_ENOTFOUND, 0, "there is no model.safetensors");
+	plm_hint(err, "Weights are read from safetensors files only; convert pytorch_model.bin with save_pretrained(..., safe_serialization=True).");
+	return PLM_ENOTFOUND;
 }
 
 const PlmTensor *
