@@ -346,6 +346,13 @@ test_refusals(void)
 	read_one(&d, "{\"model_type\": \"t5\"}");
 	CHECK("a_refused_architecture_comes_with_a_list_of_supported_ones", strstr(d.err.hint, "DistilBertForMaskedLM") != NULL, "\"%s\"", d.err.hint);
 	done(&d);
+	start(&d);
+	add(&d, "config.json", SMALL);
+	add(&d, "sentence_bert_config.json", "{\"do_lower_case\": true}");
+	add(&d, "tokenizer_config.json", "{\"do_lower_case\": false}");
+	read_config(&d);
+	CHECK("refused_lower_case_before_a_cased_tokenizer", d.status == PLM_EUNSUPPORTED, "%d %s", d.status, d.err.message);
+	done(&d);
 	start(&d);					/* our own reader does not need config.json */
 	add(&d, "product_llm.json", "{\"precision\": \"int4\"}");
 	CHECK("refused_precision", plm_config_precision(&d.set, &d.arena, &(PlmPrecision) {0}, &d.err) == PLM_EUNSUPPORTED, "%s", d.err.message);

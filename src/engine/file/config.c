@@ -380,6 +380,7 @@ plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmTe
 	plm_json_close(&doc);
 	PLM_TRY(status);
 	PLM_TRY(plm_config_modules(set, arena, config, &includes_prompt, err));
+	PLM_TRY(plm_config_check_case(set, arena, err));
 	PLM_TRY(plm_config_max_tokens(set, arena, config, err));
 	PLM_TRY(plm_config_prompts(set, arena, config, err));
 	PLM_TRY(plm_config_override(set, arena, config, err));

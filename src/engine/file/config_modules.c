@@ -304,6 +304,35 @@ read_length(const PlmFileSet *set, const char *file, const char *key, PlmArena *
 	return status;
 }
 
+/* A flag of a file, or `absent` when the file or the flag is not there. */
+static PlmStatus
+read_flag(const PlmFileSet *set, const char *file, const char *key, bool absent, PlmArena *arena, bool *out, PlmError *err)
+{
+	JsonDocument doc;
+	PlmStatus	status = PLM_OK;
+
+	*out = absent;
+	PLM_TRY(plm_json_file(set, file, JSON_BIG_NUMBERS, arena, &doc, err));
+	if (doc.root != NULL)
+		status = plm_json_bool(&(JsonReader) {doc.root, file, err}, key, absent, out);
+	plm_json_close(&doc);
+	return status;
+}
+
+PlmStatus
+plm_config_check_case(const PlmFileSet *set, PlmArena *arena, PlmError *err)
+{
+	bool		before;
+	bool		within;
+
+	PLM_TRY(read_flag(set, "sentence_bert_config.json", "do_lower_case", false, arena, &before, err));
+	PLM_TRY(read_flag(set, "tokenizer_config.json", "do_lower_case", true, arena, &within, err));
+	if (before && !within)
+		return plm_fail(err, PLM_EUNSUPPORTED, 0,
+						"sentence_bert_config.json lower-cases the text for a tokenizer that does not; this is not supported");
+	return PLM_OK;
+}
+
 PlmStatus
 plm_config_max_tokens(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err)
 {

@@ -27,6 +27,11 @@ PlmStatus	plm_config_modules(const PlmFileSet *set, PlmArena *arena, PlmConfig *
 							   PlmError *err);
 /* max_tokens from sentence_bert_config.json, tokenizer_config.json and the positions. */
 PlmStatus	plm_config_max_tokens(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err);
+/*
+ * sentence-transformers' do_lower_case lowers the text before the tokenizer sees it.  Where the tokenizer
+ * lower-cases by itself that changes nothing; where it does not, the directory is refused.
+ */
+PlmStatus	plm_config_check_case(const PlmFileSet *set, PlmArena *arena, PlmError *err);
 /* Prompts of config_sentence_transformers.json. */
 PlmStatus	plm_config_prompts(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err);
 /* product_llm.json over all of the above. */
