@@ -47,7 +47,10 @@ void		plmpg_embed(const PlmpgModel *model, int64 n, const PlmInput *inputs, PlmK
 /* plm_logits() likewise.  out: (n, labels). */
 void		plmpg_logits(const PlmpgModel *model, int64 n, const PlmInput *inputs, float *out);
 
-/* Ranking scores of n pairs, activated as the model prescribes.  out: (n). */
+/* Is the model's head a cross-encoder's: one number for a pair of texts? */
+bool		plmpg_ranks(const PlmpgModel *model);
+
+/* Its scores of n pairs, activated as the model prescribes.  out: (n). */
 void		plmpg_rank(const PlmpgModel *model, int64 n, const PlmInput *pairs, float *out);
 
 /*

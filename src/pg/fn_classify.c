@@ -58,7 +58,7 @@ require_classifier(const PlmpgModel *model)
 {
 	PlmTaskKind task = model->config->task;
 
-	if (plm_model_can(model->model, PLM_TASK_CLASSIFICATION))
+	if (task != PLM_TASK_RANKING && plm_model_can(model->model, PLM_TASK_CLASSIFICATION))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

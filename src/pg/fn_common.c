@@ -112,16 +112,18 @@ plmpg_logits(const PlmpgModel *model, int64 n, const PlmInput *inputs, float *ou
 }
 
 /*
- * One label: its logit, through the sigmoid when the configuration says so.  With more labels (an
- * entailment model used for ranking) there is no one number to rank by.
+ * By its task and not by what it can do: a regression of one text has one output, too, and scores of
+ * pairs by it would mean nothing.
  */
+bool
+plmpg_ranks(const PlmpgModel *model)
+{
+	return model->config->task == PLM_TASK_RANKING && plm_model_can(model->model, PLM_TASK_RANKING);
+}
+
 void
 plmpg_rank(const PlmpgModel *model, int64 n, const PlmInput *pairs, float *out)
 {
-	if (model->config->labels != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("ranking head of model \"%s\" has %d outputs, not one", model->name, model->config->labels)));
 	plmpg_logits(model, n, pairs, out);
 	plm_activate(model->config->score_activation, out, n);
 }
@@ -150,7 +152,7 @@ cosine_wide(const float *a, const float *b, int64 n, const char *who)
 	if (aa == 0 || bb == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is a zero vector, which has no direction", who),
+				 errmsg("%s has length zero, and so no direction to compare", who),
 				 errhint("Store NULL where there is no embedding.")));
 	return ab / (sqrt(aa) * sqrt(bb));
 }
@@ -217,10 +219,10 @@ plmpg_memo_model(PlmpgMemo *memo, text *name)
 	memo->name = NULL;
 	forget_values(memo);
 	MemoryContextReset(memo->context);
-	memo->model = plmpg_model_get(name);
 
-	/* After the lookup: reading the catalog may itself have taken in an invalidation. */
+	/* Before the lookup: if a change comes in during it, the next row asks again. */
 	memo->generation = plmpg_model_generation();
+	memo->model = plmpg_model_get(name);
 	old = MemoryContextSwitchTo(memo->context);
 	memo->name = cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	MemoryContextSwitchTo(old);

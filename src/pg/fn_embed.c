@@ -90,8 +90,8 @@ product_llm_similarity(PG_FUNCTION_ARGS)
 	ArrayType  *b = PG_GETARG_ARRAYTYPE_P(1);
 	int64		na,
 				nb;
-	const float *va = plmpg_real_values(a, -1, "first vector", &na);
-	const float *vb = plmpg_real_values(b, -1, "second vector", &nb);
+	const float *va = plmpg_real_values(a, -1, "a", &na);
+	const float *vb = plmpg_real_values(b, -1, "b", &nb);
 	float		cosine;
 
 	if (na != nb)

@@ -67,7 +67,7 @@ product_llm_rerank(PG_FUNCTION_ARGS)
 	text	   *query = PG_GETARG_TEXT_PP(1);
 	PlmpgTexts	texts = plmpg_texts(PG_GETARG_ARRAYTYPE_P(2));
 	const PlmpgModel *model = plmpg_memo_model(memo, PG_GETARG_TEXT_PP(0));
-	bool		head = plm_model_can(model->model, PLM_TASK_RANKING);
+	bool		head = plmpg_ranks(model);
 	const float *vector = head ? NULL : plmpg_memo_query(memo, query);
 	TupleDesc	desc;
 	Tuplestorestate *rows = plmpg_result_set(fcinfo, &desc);

@@ -51,7 +51,7 @@ product_llm_score_document(PG_FUNCTION_ARGS)
 	const PlmpgModel *model = plmpg_memo_model(memo, PG_GETARG_TEXT_PP(0));
 	float		score;
 
-	if (plm_model_can(model->model, PLM_TASK_RANKING))
+	if (plmpg_ranks(model))
 	{
 		PlmInput	pair = {.first = plmpg_utf8(query), .second = document.first};
 
