@@ -52,7 +52,7 @@ check_bounds(PlmText text, const char *file, PlmError *err)
 }
 
 PlmStatus
-plm_json_parse(PlmText text, const char *file, json_t **out, PlmError *err)
+plm_text_json(PlmText text, const char *file, json_t **out, PlmError *err)
 {
 	json_error_t error;
 
@@ -126,11 +126,11 @@ role_id(const PlmBuild *build, int role)
 static PlmStatus
 compile(PlmBuild *build, const PlmTokenizerFiles *files, json_t *json[4])
 {
-	PLM_TRY(plm_json_parse(files->tokenizer_json, "tokenizer.json", &json[0], build->err));
-	PLM_TRY(plm_json_parse(files->tokenizer_config_json, "tokenizer_config.json", &json[1], build->err));
-	PLM_TRY(plm_json_parse(files->special_tokens_map_json, "special_tokens_map.json", &json[2], build->err));
+	PLM_TRY(plm_text_json(files->tokenizer_json, "tokenizer.json", &json[0], build->err));
+	PLM_TRY(plm_text_json(files->tokenizer_config_json, "tokenizer_config.json", &json[1], build->err));
+	PLM_TRY(plm_text_json(files->special_tokens_map_json, "special_tokens_map.json", &json[2], build->err));
 	if (json[0] == NULL)
-		PLM_TRY(plm_json_parse(files->added_tokens_json, "added_tokens.json", &json[3], build->err));
+		PLM_TRY(plm_text_json(files->added_tokens_json, "added_tokens.json", &json[3], build->err));
 	read_roles(build, json[1], json[2]);
 	if (json[0] != NULL)
 		PLM_TRY(plm_compile_json(build, json[0]));
