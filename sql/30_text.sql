@@ -7,12 +7,12 @@
 
 CREATE FUNCTION tokenize(model text, input text, truncate boolean DEFAULT true)
 	RETURNS TABLE (ordinal integer, id integer, token text, start_at integer, length integer)
-	AS 'MODULE_PATHNAME', 'product_llm_tokenize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 50;
+	AS 'MODULE_PATHNAME', 'product_llm_tokenize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 300 ROWS 50;
 COMMENT ON FUNCTION tokenize(text, text, boolean) IS
 	'tokens that the model sees, special tokens included; offsets in characters from 1, NULL for special tokens';
 
 CREATE FUNCTION count_tokens(model text, input text) RETURNS integer
-	AS 'MODULE_PATHNAME', 'product_llm_count_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'product_llm_count_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION count_tokens(text, text) IS
 	'number of tokens of a text before truncation, special tokens included';
 

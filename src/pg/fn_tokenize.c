@@ -4,20 +4,25 @@
 #include "fn.h"
 
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "utils/tuplestore.h"
 
-/* A place in a UTF-8 text, known both in bytes and in characters. */
+/*
+ * A place in a UTF-8 text, known both in bytes and in characters as substr() counts them, which under
+ * SQL_ASCII are bytes.
+ */
 typedef struct Place
 {
+	bool		bytes_are_characters;
 	int64		byte;
 	int64		character;
 } Place;
 
 /* A byte that begins a character, not one that continues it. */
 static inline bool
-begins_character(char c)
+begins_character(const Place *place, char c)
 {
-	return ((unsigned char) c & 0xC0) != 0x80;
+	return place->bytes_are_characters || ((unsigned char) c & 0xC0) != 0x80;
 }
 
 /* Characters that begin before `byte`: goes on from the last place asked for, or back if it lies behind. */
@@ -25,9 +30,9 @@ static int64
 characters_before(PlmText input, Place *place, int64 byte)
 {
 	while (place->byte < byte)
-		place->character += begins_character(input.data[place->byte++]);
+		place->character += begins_character(place, input.data[place->byte++]);
 	while (place->byte > byte)
-		place->character -= begins_character(input.data[--place->byte]);
+		place->character -= begins_character(place, input.data[--place->byte]);
 	return place->character;
 }
 
@@ -51,7 +56,7 @@ put_token(Tuplestorestate *rows, TupleDesc desc, const PlmTokenizer *tokenizer, 
 		int64		first;
 
 		/* A token may begin inside a character (byte-level vocabularies): then it starts at that character. */
-		while (start > 0 && start < (int64) input.len && !begins_character(input.data[start]))
+		while (start > 0 && start < (int64) input.len && !begins_character(place, input.data[start]))
 			start--;
 		first = characters_before(input, place, start);
 		values[3] = Int32GetDatum((int32) (first + 1));
@@ -78,7 +83,7 @@ product_llm_tokenize(PG_FUNCTION_ARGS)
 	PlmWorker	worker;
 	PlmEncoding encoding;
 	PlmError	err = {0};
-	Place		place = {0, 0};
+	Place		place = {.bytes_are_characters = GetDatabaseEncoding() == PG_SQL_ASCII};
 
 	plmpg_arena(&arena, &hook);
 	worker = plm_main_worker(&run, &hook);
