@@ -92,8 +92,18 @@ take(PlmRunState *r, const PlmAdded *token, int64_t chars)
 	PlmChars   *w = &r->window;
 	int64_t		start = r->window_at;
 
-	end_swallow(r);
-	if (token->flags & PLM_ADDED_LSTRIP)
+	if (r->swallow)
+	{
+		/* The token before strips spaces even where this one begins with them. */
+		int64_t		end = start;
+
+		while (end < start + chars - 1 && plm_is_space(w->data[end].cp))
+			r->swallow_span.end = w->data[end++].at.end;
+		if (token->flags & PLM_ADDED_LSTRIP)
+			start = end;
+		end_swallow(r);
+	}
+	else if (token->flags & PLM_ADDED_LSTRIP)
 		while (start > w->head && plm_is_space(w->data[start - 1].cp))
 			start--;
 	pass_on(r, start);

@@ -191,11 +191,8 @@ static void
 strip_put(PlmRunState *r, uint32_t k, uint32_t cp, PlmAlign at)
 {
 	PlmNormState *s = &r->norm[k];
-	char		utf8[4];
 	bool		space = plm_is_space(cp);
 
-	s->chars++;
-	s->bytes += plm_utf8_encode(cp, utf8);
 	if (space && (r->b->norm[k].left != 0 && !s->started))
 		return;
 	if (space && r->b->norm[k].right != 0)
@@ -208,21 +205,6 @@ strip_put(PlmRunState *r, uint32_t k, uint32_t cp, PlmAlign at)
 		plm_norm_put(r, k + 1, s->held.data[i].cp, s->held.data[i].at);
 	s->held.n = 0;
 	plm_norm_put(r, k + 1, cp, at);
-}
-
-/*
- * The reference compares a character's number with the length in bytes less the spaces at the end,
- * so that spaces at the end stay when there are longer characters before them.
- */
-static void
-strip_end(PlmRunState *r, uint32_t k)
-{
-	PlmNormState *s = &r->norm[k];
-	int64_t		keep = s->bytes - s->chars;
-
-	for (int64_t i = 0; i < s->held.n && i < keep; i++)
-		plm_norm_put(r, k + 1, s->held.data[i].cp, s->held.data[i].at);
-	s->held.n = 0;
 }
 
 static void
@@ -307,7 +289,6 @@ plm_norm_begin(PlmRunState *r)
 		s->has_composee = s->started = false;
 		s->last_class = -1;
 		s->last = (PlmAlign) {0, 0};
-		s->chars = s->bytes = 0;
 	}
 }
 
@@ -393,7 +374,7 @@ plm_norm_end(PlmRunState *r)
 				nf_end(r, k);
 				break;
 			case PLM_NORM_STRIP:
-				strip_end(r, k);
+				r->norm[k].held.n = 0;	/* spaces with nothing behind them */
 				break;
 			case PLM_NORM_REPLACE:
 				replace_end(r, k);

@@ -147,6 +147,8 @@ plm_run_init(PlmRunState *r, const PlmBlob *b, PlmSink *sink, PlmWorker *worker,
 				r->ascii_lower = true;
 				break;
 			case PLM_NORM_CJK:
+				r->cjk = true;
+				break;
 			case PLM_NORM_DROP_MN:
 			case PLM_NORM_DROP_MARKS:
 				break;
@@ -176,35 +178,47 @@ poll_stop(PlmRunState *r)
 }
 
 /*
- * Feed text[from, to) to the normaliser.  ASCII goes past it when no mark is held: a letter or digit
- * between characters that do not combine is changed by cleaning and lower-casing only.
+ * Characters that need not go through the normaliser, while it holds no mark: ASCII is changed by
+ * cleaning and lower-casing only, the common ideographs by nothing, but may be set apart.
  */
+static bool
+bypass(PlmRunState *r, uint32_t cp, PlmAlign at)
+{
+	if (!r->ascii || r->collect != NULL || (r->nf >= 0 && r->norm[r->nf].held.n > 0))
+		return false;
+	if (cp < 0x80)
+	{
+		if (r->ascii_clean && plm_is_dropped(cp))
+			return true;
+		if (r->ascii_clean && cp < ' ')
+			cp = ' ';
+		if (r->ascii_lower && cp >= 'A' && cp <= 'Z')
+			cp += 32;
+		plm_match_put(r, cp, at);
+		return true;
+	}
+	if (cp < 0x4e00 || cp > 0x9fff)
+		return false;
+	if (r->cjk)
+		plm_match_put(r, ' ', at);
+	plm_match_put(r, cp, at);
+	if (r->cjk)
+		plm_match_put(r, ' ', at);
+	return true;
+}
+
+/* Feed text[from, to) to the normaliser. */
 static void
 put_range(PlmRunState *r, PlmText text, size_t from, size_t to)
 {
-	bool		bypass = r->ascii && r->collect == NULL;
-
 	for (size_t i = from; i < to && !r->done;)
 	{
-		unsigned char c = (unsigned char) text.data[i];
-		PlmAlign	at = {(int64_t) i, (int64_t) i + 1};
-		uint32_t	cp = c;
+		uint32_t	cp;
+		PlmAlign	at;
 		int			len;
 
 		if ((++r->ticks & 4095) == 0 && poll_stop(r))
 			return;
-		if (c < 0x80 && bypass && (r->nf < 0 || r->norm[r->nf].held.n == 0))
-		{
-			i++;
-			if (r->ascii_clean && plm_is_dropped(cp))
-				continue;
-			if (r->ascii_clean && cp < ' ')
-				cp = ' ';
-			if (r->ascii_lower && cp >= 'A' && cp <= 'Z')
-				cp += 32;
-			plm_match_put(r, cp, at);
-			continue;
-		}
 		len = plm_utf8_decode(text.data + i, text.len - i, &cp);
 		if (len == 0)
 		{
@@ -212,9 +226,10 @@ put_range(PlmRunState *r, PlmText text, size_t from, size_t to)
 									 "text is not valid UTF-8 at byte %zu", i));
 			return;
 		}
-		at.end += len - 1;
+		at = (PlmAlign) {(int64_t) i, (int64_t) i + len};
 		i += (size_t) len;
-		plm_norm_put(r, 0, cp, at);
+		if (!bypass(r, cp, at))
+			plm_norm_put(r, 0, cp, at);
 	}
 }
 
@@ -222,6 +237,7 @@ typedef struct Source
 {
 	PlmText		text;
 	size_t		sent;			/* what comes before was passed on or belongs to a token */
+	size_t		solid;			/* between here and what was looked at is nothing but white space */
 	bool		open;			/* the segment that sent lies in has characters */
 } Source;
 
@@ -251,7 +267,7 @@ end_segment(PlmRunState *r, Source *s)
 	s->open = false;
 }
 
-/* End of the white space before p, not going below `from`; or behind p. */
+/* Where the white space before p begins, not going below `from`. */
 static size_t
 space_start(PlmText text, size_t from, size_t p)
 {
@@ -282,34 +298,56 @@ space_end(PlmRunState *r, PlmText text, size_t p)
 	return p;
 }
 
+/* text[p, q) was looked at: remember where the white space at its end begins. */
+static void
+note_solid(Source *s, size_t p, size_t q)
+{
+	size_t		end = space_start(s->text, p, q);
+
+	if (end > p)
+		s->solid = end;
+}
+
+static bool
+word_before(PlmText text, size_t p)
+{
+	uint32_t	cp;
+
+	if (p == 0)
+		return false;
+	plm_utf8_before(text.data, text.data + p, &cp);
+	return plm_is_word(cp);
+}
+
+static bool
+word_after(PlmText text, size_t p)
+{
+	uint32_t	cp;
+
+	return p < text.len && plm_utf8_decode(text.data + p, text.len - p, &cp) > 0 && plm_is_word(cp);
+}
+
 /* The token found at p, len bytes; returns where to search on. */
 static size_t
 take_raw(PlmRunState *r, Source *s, const PlmAdded *token, size_t p, size_t len)
 {
 	size_t		start = p,
 				stop = p + len;
-	uint32_t	cp;
 
-	if (token->flags & PLM_ADDED_SINGLE_WORD)
+	if ((token->flags & PLM_ADDED_SINGLE_WORD) != 0 && (word_before(s->text, p) || word_after(s->text, stop)))
 	{
-		if (p > 0)
-		{
-			plm_utf8_before(s->text.data, s->text.data + p, &cp);
-			if (plm_is_word(cp))
-				return stop;
-		}
-		if (stop < s->text.len && plm_utf8_decode(s->text.data + stop, s->text.len - stop, &cp) > 0 &&
-			plm_is_word(cp))
-			return stop;
+		note_solid(s, p, stop);
+		return stop;
 	}
 	if (token->flags & PLM_ADDED_LSTRIP)
-		start = s->sent < p ? space_start(s->text, s->sent, p) : p;
+		start = s->solid > s->sent ? s->solid : s->sent;
 	if (token->flags & PLM_ADDED_RSTRIP)
 		stop = space_end(r, s->text, stop);
 	send(r, s, start);
 	end_segment(r, s);
 	plm_run_token(r, token->id, (PlmAlign) {(int64_t) start, (int64_t) stop});
 	s->sent = stop > s->sent ? stop : s->sent;
+	s->solid = p + len;
 	return p + len;
 }
 
@@ -319,13 +357,13 @@ plm_run_text(PlmRunState *r, PlmText text)
 	const PlmAddedSet *set = &r->b->raw;
 	const PlmAdded *added = (const PlmAdded *) ((const char *) r->b + set->offset);
 	const unsigned char *t = (const unsigned char *) text.data;
-	Source		s = {text, 0, false};
-	size_t		p = 0;
+	Source		s = {text, 0, 0, false};
+	size_t		p = 0;			/* no token begins before */
+	size_t		q = 0;			/* looked at */
 
-	while (p < text.len && !r->done)
+	while (q < text.len && !r->done)
 	{
-		size_t		q = p;
-		size_t		end = text.len - p > CHUNK ? p + CHUNK : text.len;
+		size_t		end = text.len - q > CHUNK ? q + CHUNK : text.len;
 		size_t		len = 0;
 		int64_t		found = -1;
 		bool		candidate;
@@ -335,14 +373,16 @@ plm_run_text(PlmRunState *r, PlmText text)
 		candidate = q < end;
 		while (!candidate && q < text.len && (t[q] & 0xc0) == 0x80 && q - end < 3)
 			q++;
-		/* Spaces at the end of the chunk wait: a token that comes next may strip them. */
-		send(r, &s, set->flags & PLM_ADDED_LSTRIP ? space_start(text, p, q) : q);
+		/* White space waits if the next token may strip it. */
+		note_solid(&s, p, q);
+		send(r, &s, set->flags & PLM_ADDED_LSTRIP ? s.solid : q);
+		p = q;
 		if (candidate && !r->done)
 			found = plm_added_match(r->b, set, text.data + q, text.len - q, &len);
 		if (found >= 0)
-			p = take_raw(r, &s, &added[found], q, len);
-		else
-			p = candidate ? q + 1 : q;
+			p = q = take_raw(r, &s, &added[found], q, len);
+		else if (candidate)
+			q++;
 	}
 	if (!r->done)
 		send(r, &s, text.len);

@@ -258,8 +258,6 @@ typedef struct PlmNormState
 	int			last_class;		/* NFC: of the newest blocked mark; -1: none */
 	PlmAlign	last;			/* NF*: span of the newest character written */
 	bool		started;		/* STRIP: something else than space was seen; PREPEND: done */
-	int64_t		chars;			/* STRIP: written, and their bytes */
-	int64_t		bytes;
 } PlmNormState;
 
 typedef struct PlmSplitState
@@ -297,6 +295,7 @@ typedef struct PlmRunState
 	PlmChars   *collect;		/* when set, normalised characters go here and no further */
 	bool		ascii;			/* a character below 128 passes the normaliser by itself ... */
 	bool		ascii_clean, ascii_lower;	/* ... changed by these rules */
+	bool		cjk;			/* ideographs get spaces around them */
 	int			nf;				/* the one operation then that may hold marks; -1: none */
 	PlmNormState norm[PLM_MAX_NORM];
 	PlmSplitState split[PLM_MAX_SPLIT];

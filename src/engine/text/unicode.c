@@ -295,6 +295,8 @@ plm_is_punctuation(uint32_t cp)
 	if (cp < 0x80)
 		return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') ||
 			(cp >= '[' && cp <= '`') || (cp >= '{' && cp <= '~');
+	if (cp >= 0x3400 && cp <= 0x9fff)
+		return false;			/* ideographs and hexagrams: most of Chinese text */
 	if (cp == 0x166d || cp == 0x111c9)	/* became So and Mn */
 		return true;
 	c = category(cp);
