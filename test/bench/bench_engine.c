@@ -63,18 +63,17 @@ make_text(PlmArena *arena, int64_t tokens, uint64_t seed, int32_t vocab)
 	char	   *text = plm_arena_alloc(arena, TEXT_BYTES);
 	size_t		len = 0;
 
-	for (int64_t t = 0; t < tokens - 2;)
+	for (uint64_t draw = 0; tokens > 2; draw++)
 	{
 		char		word[64];
-		int			n = random_token(5 + (int32_t) (plm_random(seed, (uint64_t) len) % (uint32_t) (vocab - 5)), word, sizeof(word));
+		int			n = random_token(5 + (int32_t) (plm_random(seed, draw) % (uint32_t) (vocab - 5)), word, sizeof(word));
 
-		len++;
 		if (n < 2 || word[0] == '#')
 			continue;
-		text[len - 1] = ' ';
+		text[len++] = ' ';
 		memcpy(text + len, word, (size_t) n);
 		len += (size_t) n;
-		t++;
+		tokens--;
 	}
 	return (PlmText) {text, len};
 }
