@@ -77,13 +77,14 @@ typedef enum PlmActivation
 	PLM_ACT_NONE = 0, PLM_ACT_GELU, PLM_ACT_GELU_TANH, PLM_ACT_RELU, PLM_ACT_SILU, PLM_ACT_TANH, PLM_ACT_SIGMOID
 } PlmActivation;
 
-/* Bytes of scratch that plm_linear needs for `rows` rows of this weight (0 for f32). */
+/* Bytes of scratch that plm_linear needs for `rows` rows of this weight (bounded, however many rows). */
 size_t		plm_linear_scratch(const PlmPacked *w, int64_t rows);
 
 /*
  * y[m,:] = act(x[m,:] W^T + bias) for M rows.  x: (M,K) ldx; y: (M,N) ldy; bias: (N) or NULL.
  * residual: NULL, or (M,N) with the distance ldy, added after the bias and before the activation (may be y itself).
- * x and y must not overlap.  scratch: 64-byte aligned, plm_linear_scratch() bytes.
+ * x and y must not overlap.  scratch: 64-byte aligned, plm_linear_scratch() bytes; for f32 it may be NULL, which
+ * gives the same bits, slower when there are many rows.
  */
 void		plm_linear(const PlmPacked *w, const float *bias, int64_t rows, const float *x, int64_t ldx,
 					   const float *residual, float *y, int64_t ldy, PlmActivation act, void *scratch);

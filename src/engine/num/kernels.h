@@ -1,0 +1,136 @@
+/*
+ * kernels.h -- what one instruction-set level provides; private to num/.
+ *
+ * dispatch.c holds one PlmKernels for each level.  The drivers (linear.c, attention.c) cut a product
+ * into tiles: a few rows of x times one or a few adjacent panels of 32 outputs.  All precisions see
+ * x as rows of 32-bit units (one fp32, a pair of bf16, four u8) at a fixed distance, so that a tile
+ * addresses its rows with constant displacements, and rows whose own distance is a multiple of 4 kB
+ * do not fall into one set of the first cache.
+ */
+#ifndef PLM_NUM_KERNELS_H
+#define PLM_NUM_KERNELS_H
+
+#include "plm_num.h"
+
+/* Units of one block along K, and the distance of rows in the prepared x, in units. */
+#define PLM_UNITS 512
+#define PLM_X_LD (PLM_UNITS + 16)
+
+/* Rows prepared at a time: with one block of K they stay in the second-level cache. */
+#define PLM_ROW_BLOCK 144
+
+/* No tile has more rows. */
+#define PLM_TILE_ROWS 12
+
+/* With fewer than four rows a tile takes up to this many panels at once, to have enough sums in flight. */
+#define PLM_TILE_PANELS 4
+
+/*
+ * y[r, 0 .. 32 * panels) = x[r,:] . panel + bias + add[r,:], for r < rows.
+ * x: units at distance PLM_X_LD; panels at distance panel_stride bytes; bias, add: NULL or as y;
+ * add may be y.  Each element is one sum in the order of K, whatever rows and panels are.
+ */
+typedef struct PlmTile
+{
+	int			rows;
+	int			panels;
+	int64_t		units;
+	const void *x;
+	const void *panel;
+	size_t		panel_stride;
+	const float *bias;
+	const float *add;
+	float	   *y;
+	int64_t		ldy;			/* of add too */
+} PlmTile;
+
+/* acc[r][0 .. 32) = x[r,:] . panel, exact; x: blocks of PLM_UNITS units at distance block_units. */
+typedef void (*PlmTileInt8) (int rows, int64_t units, const uint8_t *x, int64_t block_units,
+							 const int8_t *panel, int32_t *acc);
+
+/* What a quantised row of activations means: x = scale * (u - zero). */
+typedef struct PlmQuant
+{
+	float		scale;			/* NaN when the row holds a value that is not finite */
+	int32_t		zero;
+} PlmQuant;
+
+/* The kernels over rows of floats; the contracts are in plm_num.h. */
+typedef struct PlmRowKernels
+{
+	void		(*layer_norm) (int64_t rows, int64_t width, const float *x, const float *r, const float *g,
+							   const float *b, float eps, float *y, float *save);
+	void		(*activate) (PlmActivation act, float *x, int64_t n);
+	void		(*softmax) (float *x, int64_t n, float scale);
+	float		(*dot) (const float *a, const float *b, int64_t n);
+	void		(*dot3) (const float *a, const float *b, int64_t n, float *ab, float *aa, float *bb);
+	void		(*add_to) (float *y, const float *x, int64_t n);
+	void		(*scale) (float *x, float s, int64_t n);
+	void		(*max_to) (float *y, const float *x, int64_t n);
+	/* y = x rounded to bf16, kept as fp32 */
+	void		(*round_bf16) (const float *x, float *y, int64_t n);
+	/* panel[k][32] = the fp32 values of pairs[k / 2][32][2] */
+	void		(*widen_bf16) (const uint16_t *pairs, int64_t k, float *panel);
+	/* Quantise one row of k values into blocks of PLM_UNITS * 4 bytes at distance block_bytes; pads to 4 by zeros. */
+	PlmQuant	(*quantize) (const float *x, int64_t k, uint8_t *dst, size_t block_bytes);
+	/* y[j] = q.scale * scale[j] * (acc[j] - q.zero * sum[j]) + bias[j] + add[j] for j < n; bias, add may be NULL */
+	void		(*dequantize) (int64_t n, const int32_t *acc, PlmQuant q, const float *scale, const int32_t *sum,
+							   const float *bias, const float *add, float *y);
+} PlmRowKernels;
+
+typedef struct PlmKernels
+{
+	const PlmRowKernels *row;
+	void		(*tile_f32) (const PlmTile *tile);
+	int			rows_f32;		/* the most rows a tile may have */
+	/* NULL: no such instruction; then panels are widened and go through tile_f32. */
+	void		(*tile_bf16) (const PlmTile *tile);
+	int			rows_bf16;
+	/* dst: pairs of bf16 from n floats, an odd last one padded by zero */
+	void		(*prepare_bf16) (const float *x, int64_t n, uint16_t *dst);
+	PlmTileInt8 tile_int8;
+	int			rows_int8;
+} PlmKernels;
+
+extern const PlmRowKernels plm_row_portable;
+void		plm_tile_f32_portable(const PlmTile *tile);
+void		plm_tile_int8_portable(int rows, int64_t units, const uint8_t *x, int64_t block_units,
+								   const int8_t *panel, int32_t *acc);
+
+#if defined(__x86_64__)
+extern const PlmRowKernels plm_row_avx2;
+extern const PlmRowKernels plm_row_avx512;
+void		plm_tile_f32_avx2(const PlmTile *tile);
+void		plm_tile_f32_avx512(const PlmTile *tile);
+void		plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_units,
+							   const int8_t *panel, int32_t *acc);
+void		plm_tile_int8_avx512(int rows, int64_t units, const uint8_t *x, int64_t block_units,
+								 const int8_t *panel, int32_t *acc);
+void		plm_tile_bf16_vnni(const PlmTile *tile);
+void		plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units,
+							   const int8_t *panel, int32_t *acc);
+void		plm_prepare_bf16_vnni(const float *x, int64_t n, uint16_t *dst);
+#endif
+
+/* The table of the active level; one load. */
+const PlmKernels *plm_kernels(void);
+
+/* ---- shared by linear.c and attention.c ---- */
+
+/* Packed fp32 panels, which need not span all of a packed weight. */
+typedef struct PlmPanels
+{
+	PlmPrecision precision;		/* f32 or bf16 */
+	const void *data;
+	size_t		stride;			/* bytes from one panel to the next */
+	int64_t		n;
+	int64_t		k;
+} PlmPanels;
+
+/* Scratch for plm_product() with this many rows, over fp32 or bf16 panels. */
+size_t		plm_product_scratch(PlmPrecision precision, int64_t rows);
+void		plm_product(const PlmKernels *kern, const PlmPanels *w, const float *bias, int64_t rows,
+						const float *x, int64_t ldx, const float *residual, float *y, int64_t ldy,
+						PlmActivation act, void *scratch);
+
+#endif							/* PLM_NUM_KERNELS_H */

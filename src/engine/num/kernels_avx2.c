@@ -1,0 +1,179 @@
+/*
+ * kernels_avx2.c -- row kernels and tiles for AVX2 with FMA.
+ */
+#include "kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+typedef __m256 VF;
+
+#define VN 8
+
+#define v_load(p) _mm256_loadu_ps(p)
+#define v_store(p, v) _mm256_storeu_ps(p, v)
+#define v_load_n(p, n) _mm256_maskload_ps(p, first_lanes(n))
+#define v_store_n(p, v, n) _mm256_maskstore_ps(p, first_lanes(n), v)
+#define v_set1(x) _mm256_set1_ps(x)
+#define v_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b) _mm256_max_ps(a, b)
+#define v_min(a, b) _mm256_min_ps(a, b)
+#define v_rint(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_abs(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+
+static inline __m256i
+first_lanes(int64_t n)
+{
+	return _mm256_cmpgt_epi32(_mm256_set1_epi32((int) n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline VF
+v_pow2(VF n)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+
+static inline VF
+v_keep_ge(VF x, VF a, VF b)
+{
+	return _mm256_and_ps(x, _mm256_cmp_ps(a, b, _CMP_NLT_UQ));
+}
+
+static inline VF
+v_neg_if(VF x, VF s)
+{
+	return _mm256_xor_ps(x, _mm256_and_ps(s, _mm256_set1_ps(-0.0f)));
+}
+
+static inline float
+v_sum(VF x)
+{
+	__m128		h = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+
+	h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+	return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+static inline float
+v_most(VF x)
+{
+	__m128		h = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+
+	h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+	return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+}
+
+static inline float
+v_least(VF x)
+{
+	__m128		h = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+
+	h = _mm_min_ps(h, _mm_movehl_ps(h, h));
+	return _mm_cvtss_f32(_mm_min_ss(h, _mm_movehdup_ps(h)));
+}
+
+#include "kernels_rows.h"
+#include "kernels_tile.h"
+
+const PlmRowKernels plm_row_avx2 = ROW_KERNELS;
+
+void
+plm_tile_f32_avx2(const PlmTile *t)
+{
+	switch (t->rows)
+	{
+		case 1:
+			tile_strips(t, 1, 2, 4);
+			break;
+		case 2:
+			tile_strips(t, 2, 1, 4);
+			break;
+		case 3:
+			tile_strips(t, 3, 1, 2);
+			break;
+		case 4:
+			tile_strips(t, 4, 1, 2);
+			break;
+		case 5:
+			tile_strips(t, 5, 1, 2);
+			break;
+		default:
+			tile_strips(t, 6, 1, 2);
+			break;
+	}
+}
+
+/*
+ * Bytes are widened to 16 bits, even and odd apart, so that vpmaddwd sums pairs of exact products
+ * in int32 (vpmaddubsw would saturate).  Half a panel at a time: 16 registers hold no more.
+ */
+static inline __attribute__((always_inline)) void
+int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *w, int32_t *acc)
+{
+	const __m256i low = _mm256_set1_epi16(0xff);
+	__m256i		sum[8];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < R * 2; i++)
+		sum[i] = _mm256_setzero_si256();
+	for (; units > 0; units -= PLM_UNITS, x += block_units * 4)
+	{
+		const uint8_t *xu = x;
+
+		for (int64_t u = units < PLM_UNITS ? units : PLM_UNITS; u > 0; u--)
+		{
+			__m256i		b0 = _mm256_loadu_si256((const __m256i *) w);
+			__m256i		b1 = _mm256_loadu_si256((const __m256i *) (w + 32));
+			__m256i		even0 = _mm256_srai_epi16(_mm256_slli_epi16(b0, 8), 8);
+			__m256i		even1 = _mm256_srai_epi16(_mm256_slli_epi16(b1, 8), 8);
+			__m256i		odd0 = _mm256_srai_epi16(b0, 8);
+			__m256i		odd1 = _mm256_srai_epi16(b1, 8);
+
+#pragma GCC unroll 4
+			for (int r = 0; r < R; r++)
+			{
+				int32_t		four;
+				__m256i		a;
+				__m256i		even;
+				__m256i		odd;
+
+				memcpy(&four, xu + r * PLM_X_LD * 4, sizeof(four));
+				a = _mm256_set1_epi32(four);
+				even = _mm256_and_si256(a, low);
+				odd = _mm256_srli_epi16(a, 8);
+				sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_add_epi32(_mm256_madd_epi16(even, even0), _mm256_madd_epi16(odd, odd0)));
+				sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_add_epi32(_mm256_madd_epi16(even, even1), _mm256_madd_epi16(odd, odd1)));
+			}
+			xu += 4;
+			w += PLM_PANEL * 4;
+		}
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < R * 2; i++)
+		_mm256_storeu_si256((__m256i *) (acc + i / 2 * PLM_PANEL + i % 2 * 8), sum[i]);
+}
+
+void
+plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
+{
+	for (int half = 0; half < 2; half++, panel += 64, acc += 16)
+		switch (rows)
+		{
+			case 1:
+				int8_pass(1, units, x, block_units, panel, acc);
+				break;
+			case 2:
+				int8_pass(2, units, x, block_units, panel, acc);
+				break;
+			case 3:
+				int8_pass(3, units, x, block_units, panel, acc);
+				break;
+			default:
+				int8_pass(4, units, x, block_units, panel, acc);
+				break;
+		}
+}
+
+#endif							/* __x86_64__ */

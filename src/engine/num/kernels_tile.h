@@ -1,0 +1,76 @@
+/*
+ * kernels_tile.h -- the fp32 tile, written once over the vector type of the file that includes it
+ * (see kernels_rows.h), and the choice of how many rows, vectors and panels one pass takes.
+ *
+ * Every element is one chain of fused multiply-adds along K, in every shape of tile.
+ */
+
+/* 16 steps of K ahead: the panel comes from the second cache. */
+#define TILE_PREFETCH (16 * PLM_PANEL)
+
+/* Sums held in registers; with all loops unrolled the array has no address and lives in registers. */
+#define TILE_SUMS 32
+
+/* One pass: R rows times V vectors of each of P panels, from vector `first` of the panel. */
+static inline __attribute__((always_inline)) void
+tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, int first)
+{
+	const float *x = t->x;
+	const float *w = (const float *) ((const char *) t->panel + (size_t) panel * t->panel_stride) + first * VN;
+	const size_t next = t->panel_stride / sizeof(float);
+	VF			sum[TILE_SUMS];
+
+#pragma GCC unroll 32
+	for (int i = 0; i < R * P * V; i++)
+		sum[i] = v_set1(0.0f);
+	for (int64_t u = t->units; u > 0; u--)
+	{
+		VF			b[PLM_TILE_PANELS * 4];
+
+#pragma GCC unroll 16
+		for (int j = 0; j < P * V; j++)
+			b[j] = v_load(w + (size_t) (j / V) * next + j % V * VN);
+#pragma GCC unroll 4
+		for (int j = 0; j < V * VN; j += 16)
+			__builtin_prefetch(w + TILE_PREFETCH + j);
+#pragma GCC unroll 12
+		for (int r = 0; r < R; r++)
+		{
+			VF			a = v_set1(x[r * PLM_X_LD]);
+
+#pragma GCC unroll 16
+			for (int j = 0; j < P * V; j++)
+				sum[r * P * V + j] = v_fma(a, b[j], sum[r * P * V + j]);
+		}
+		x++;
+		w += PLM_PANEL;
+	}
+#pragma GCC unroll 12
+	for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+		for (int j = 0; j < P * V; j++)
+		{
+			int			at = (panel + j / V) * PLM_PANEL + (first + j % V) * VN;
+			VF			v = sum[r * P * V + j];
+
+			if (t->bias != NULL)
+				v = v + v_load(t->bias + at);
+			if (t->add != NULL)
+				v = v + v_load(t->add + r * t->ldy + at);
+			v_store(t->y + r * t->ldy + at, v);
+		}
+}
+
+/* All panels of the tile, P at a time as long as there are P, each in strips of V vectors. */
+static inline __attribute__((always_inline)) void
+tile_strips(const PlmTile *t, const int R, const int P, const int V)
+{
+	int			panel = 0;
+
+	for (; P > 1 && panel + P <= t->panels; panel += P)
+		for (int first = 0; first < PLM_PANEL / VN; first += V)
+			tile_pass(t, R, P, V, panel, first);
+	for (; panel < t->panels; panel++)
+		for (int first = 0; first < PLM_PANEL / VN; first += V)
+			tile_pass(t, R, 1, V, panel, first);
+}
