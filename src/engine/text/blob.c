@@ -81,7 +81,7 @@ check_added(const PlmBlob *b, const PlmAddedSet *set, PlmError *err)
 		return PLM_OK;
 	}
 	if (!inside(b, set->offset, set->n, sizeof(PlmAdded), sizeof(uint32_t)) ||
-		set->max_len == 0 || set->max_len > PLM_MAX_TOKEN_BYTES + 1)
+		set->max_len == 0 || set->max_len > PLM_MAX_ADDED_BYTES)
 		return damaged(err, "added tokens");
 	for (uint32_t i = 0; i < set->n; i++)
 		if (!span_ok(b, a[i].text) || a[i].text.len == 0 || a[i].text.len > set->max_len || !id_ok(b, a[i].id) ||
@@ -93,6 +93,8 @@ check_added(const PlmBlob *b, const PlmAddedSet *set, PlmError *err)
 static PlmStatus
 check_rules(const PlmBlob *b, PlmError *err)
 {
+	uint64_t	growth = 1;
+
 	if (b->n_norm > PLM_MAX_NORM || b->n_split > PLM_MAX_SPLIT)
 		return damaged(err, "number of rules");
 	for (uint32_t i = 0; i < b->n_norm; i++)
@@ -100,9 +102,12 @@ check_rules(const PlmBlob *b, PlmError *err)
 		const PlmNormOp *op = &b->norm[i];
 
 		if (op->kind >= PLM_NORM_KINDS || !string_ok(b, op->from) || !string_ok(b, op->to) ||
-			op->from.len > PLM_MAX_PATTERN * 4 || op->to.len > PLM_MAX_PATTERN * 4 ||
+			op->from.len > PLM_MAX_PATTERN || op->to.len > PLM_MAX_PATTERN ||
 			(op->kind == PLM_NORM_REPLACE && op->from.len == 0))
 			return damaged(err, "a normaliser");
+		growth *= op->kind == PLM_NORM_REPLACE && op->to.len > 1 ? op->to.len : 1;
+		if (growth > PLM_MAX_GROWTH)
+			return damaged(err, "growth of the text in its normalisers");
 	}
 	for (uint32_t i = 0; i < b->n_split; i++)
 		if (b->split[i].kind >= PLM_SPLIT_KINDS || b->split[i].behavior >= PLM_BEHAVIORS)

@@ -158,8 +158,9 @@ plm_build_add(PlmBuild *build, PlmText text, uint32_t flags, int64_t id, const c
 
 	if (text.len == 0)
 		return PLM_OK;
-	if (text.len > PLM_MAX_TOKEN_BYTES)
-		return plm_fail(build->err, PLM_ELIMIT, 0, "%s: an added token has %zu bytes", file, text.len);
+	if (text.len > PLM_MAX_ADDED_BYTES)
+		return plm_fail(build->err, PLM_ELIMIT, 0, "%s: an added token has %zu bytes, more than %d", file, text.len,
+						PLM_MAX_ADDED_BYTES);
 	found = plm_build_find(build, text);
 	if (found >= 0 && build->added_at[found] != 0)
 		return plm_fail(build->err, PLM_ECORRUPT, 0, "%s: added token \"%.*s\" is there twice", file, shown, text.data);

@@ -150,7 +150,7 @@ PlmStatus
 plm_tokenizer_compile(const PlmTokenizerFiles *files, PlmArena *arena, void **blob, size_t *bytes, PlmError *err)
 {
 	json_t	   *json[4] = {NULL, NULL, NULL, NULL};
-	PlmBuild	build = {.arena = arena,.err = err};
+	PlmBuild	build = {.arena = arena,.err = err,.growth = 1};
 	PlmStatus	status = compile(&build, files, json);
 
 	/* The blob copies every text, so the parsed files can go on success and on failure alike. */

@@ -94,6 +94,9 @@ replace_normalizer(PlmBuild *build, const json_t *n)
 		return malformed(build, "Replace", "content");
 	if (from.data == NULL || from.len == 0 || from.len > PLM_MAX_PATTERN || to.len > PLM_MAX_PATTERN)
 		return unsupported(build, "normalizer", "Replace with a regular expression, an empty or a long text");
+	build->growth *= to.len > 1 ? (int64_t) to.len : 1;
+	if (build->growth > PLM_MAX_GROWTH)
+		return unsupported(build, "normalizer", "Replace that makes texts much longer");
 	PLM_TRY(plm_build_norm(build, PLM_NORM_REPLACE, &op));
 	PLM_TRY(plm_build_string(build, from.data, from.len, &op->from));
 	return plm_build_string(build, to.data, to.len, &op->to);

@@ -213,7 +213,7 @@ put_string(PlmRunState *r, uint32_t k, PlmSpan string, PlmAlign at)
 	const char *p = plm_blob_string(r->b, string);
 	size_t		left = string.len;
 
-	while (left > 0)
+	while (left > 0 && !r->done)
 	{
 		uint32_t	cp;
 		int			len = plm_utf8_decode(p, left, &cp);
@@ -295,6 +295,8 @@ plm_norm_begin(PlmRunState *r)
 void
 plm_norm_put(PlmRunState *r, uint32_t k, uint32_t cp, PlmAlign at)
 {
+	if (plm_run_tick(r))
+		return;
 	for (; k < r->b->n_norm && !r->done; k++)
 	{
 		uint32_t	lower[2];

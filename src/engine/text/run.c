@@ -169,8 +169,8 @@ plm_run_init(PlmRunState *r, const PlmBlob *b, PlmSink *sink, PlmWorker *worker,
 	return word_init(r);
 }
 
-static bool
-poll_stop(PlmRunState *r)
+bool
+plm_run_poll(PlmRunState *r)
 {
 	if (r->worker != NULL && plm_stopped(r->worker))
 		plm_run_fail(r, plm_cancelled(r->err));
@@ -217,7 +217,7 @@ put_range(PlmRunState *r, PlmText text, size_t from, size_t to)
 		PlmAlign	at;
 		int			len;
 
-		if ((++r->ticks & 4095) == 0 && poll_stop(r))
+		if (plm_run_tick(r))
 			return;
 		len = plm_utf8_decode(text.data + i, text.len - i, &cp);
 		if (len == 0)
@@ -291,7 +291,7 @@ space_end(PlmRunState *r, PlmText text, size_t p)
 		uint32_t	cp;
 		int			len = plm_utf8_decode(text.data + p, text.len - p, &cp);
 
-		if (len == 0 || !plm_is_space(cp) || ((++r->ticks & 4095) == 0 && poll_stop(r)))
+		if (len == 0 || !plm_is_space(cp) || plm_run_tick(r))
 			break;
 		p += (size_t) len;
 	}

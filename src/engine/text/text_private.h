@@ -27,8 +27,11 @@
 #define PLM_MAX_PIECES 32
 #define PLM_MAX_TOKENS (1 << 22)
 #define PLM_MAX_TOKEN_BYTES 65535
-#define PLM_MAX_WORD_CHARS 65536
-#define PLM_MAX_PATTERN 64		/* characters of a Replace pattern */
+/* Bounds on what one character of text may cost under a hostile tokenizer; real ones use a tenth. */
+#define PLM_MAX_WORD_CHARS 1024
+#define PLM_MAX_ADDED_BYTES 512
+#define PLM_MAX_PATTERN 64		/* bytes of a Replace pattern, and of what it puts there */
+#define PLM_MAX_GROWTH 4096		/* product of the lengths that Replace operations put there */
 #define PLM_MAX_HELD (1 << 20)	/* characters that one rule may hold back */
 
 /* BertNormalizer is written as CLEAN, CJK, NFD, DROP_MN, LOWER. */
@@ -332,6 +335,15 @@ PlmStatus	plm_run_init(PlmRunState *r, const PlmBlob *b, PlmSink *sink, PlmWorke
 void		plm_run_text(PlmRunState *r, PlmText text);
 void		plm_run_token(PlmRunState *r, int32_t id, PlmAlign at);
 void		plm_run_fail(PlmRunState *r, PlmStatus status);	/* the error is already in r->err */
+bool		plm_run_poll(PlmRunState *r);	/* ask the host whether to go on; returns done */
+
+/* Called for every character somewhere on its way. */
+static inline bool
+plm_run_tick(PlmRunState *r)
+{
+	return (++r->ticks & 4095) == 0 && plm_run_poll(r);
+}
+
 /* Add to the end; fails the run and returns false when refused. */
 bool		plm_chars_push(PlmRunState *r, PlmChars *chars, PlmChar c);
 
@@ -385,6 +397,7 @@ typedef struct PlmBuild
 	int32_t    *added_at;		/* by id: index into added, plus 1; 0: not an added token */
 	int32_t		tokens;
 	PlmSlot    *slots;
+	int64_t		growth;			/* of a text in the Replace operations so far */
 	PlmText		role[5];		/* names: cls, sep, pad, unk, mask; data NULL: not said */
 } PlmBuild;
 

@@ -45,6 +45,8 @@ normalize_added(PlmBuild *build, const PlmBlob *rules, PlmText text, PlmSpan *sp
 		return plm_arena_refused(build->arena, (size_t) chars.n * 4, build->err);
 	for (int64_t i = 0; i < chars.n; i++)
 		len += (size_t) plm_utf8_encode(chars.data[i].cp, utf8 + len);
+	if (len > PLM_MAX_ADDED_BYTES)
+		return plm_fail(build->err, PLM_ELIMIT, 0, "an added token has %zu bytes after normalization", len);
 	if (len == 0)
 		return plm_fail(build->err, PLM_EUNSUPPORTED, 0, "added token \"%.*s\" is nothing after normalization",
 						(int) (text.len < 80 ? text.len : 80), text.data);
