@@ -122,6 +122,7 @@ soak: deps
 SANITIZE      ?= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 san           := build/sanitize
 san_obj       := $(engine_src:%.c=$(san)/%.o)
+cover_obj     := $(engine_src:src/%.c=$(san)/cover/%.o)
 unit_bin      := $(patsubst test/unit/%.c,$(san)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 unit_help     := $(patsubst test/unit/%.c,$(san)/unit/%.o,$(filter-out $(wildcard test/unit/test_*.c),$(wildcard test/unit/*.c)))
 fuzz_bin      := $(patsubst test/fuzz/%.c,$(san)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
@@ -144,13 +145,17 @@ $(san)/unit/%.o: test/unit/%.c
 	$(san_cc) -c -o $@ $<
 $(unit_bin): $(san)/unit/%: $(san)/unit/%.o $(unit_help) $(san_obj)
 	$(san_cc) -o $@ $^ $(san_libs)
+# The fuzzers' engine tells the driver which edges an input reaches.
+$(san)/cover/%.o: src/%.c
+	@mkdir -p $(dir $@)
+	$(san_cc) -fsanitize-coverage=trace-pc $(call cflags_for,$<) -c -o $@ $<
 $(san)/fuzz/%.o: test/fuzz/%.c
 	@mkdir -p $(dir $@)
 	$(san_cc) -c -o $@ $<
-$(fuzz_bin): $(san)/fuzz/%: $(san)/fuzz/%.o $(san)/fuzz/driver.o $(unit_help) $(san_obj)
+$(fuzz_bin): $(san)/fuzz/%: $(san)/fuzz/%.o $(san)/fuzz/driver.o $(unit_help) $(cover_obj)
 	$(san_cc) -o $@ $^ $(san_libs)
 .SECONDARY:
--include $(wildcard $(san)/*/*.d $(san)/src/engine/*/*.d)
+-include $(wildcard $(san)/*/*.d $(san)/src/engine/*/*.d $(san)/cover/engine/*/*.d)
 
 # ---- speed ----
 

@@ -134,7 +134,7 @@ weigh(PlmpgNewModel *new, const PlmpgRow *row, text *base)
 		plmpg_packfile_unlink(plmpg_packfile_path(row));
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("precision \"%s\" loses too much: smallest cosine %.4f, mean %.4f over %d texts",
+				 errmsg("precision \"%s\" loses too much: smallest cosine %.6f, mean %.6f over %d texts",
 						plm_precision_name(row->precision), smallest, mean, (int) PLM_COUNT(samples)),
 				 errhint("Use a higher precision, or raise product_llm.max_quantization_loss.")));
 	}
