@@ -57,7 +57,8 @@ typedef struct PlmEncoding
  * Encode one text, or a pair when `pair` is not NULL.  max_tokens: truncate to this many, special tokens
  * included, as the reference does (pairs: longest first); 0: do not truncate.  Work and memory stay
  * proportional to what is kept, however long the text, except where the rule itself must count.
- * stop: polled every few thousand characters on the main thread; NULL: never.
+ * worker: asked every few thousand characters whether to stop; NULL: never.  PLM_EARG when max_tokens is less
+ * than the special tokens, PLM_ELIMIT for more than 2^20 combining marks in a row (their order needs them all).
  */
 PlmStatus	plm_encode(const PlmTokenizer *tokenizer, PlmText text, const PlmText *pair, int64_t max_tokens,
 					   PlmWorker *worker, PlmArena *arena, PlmEncoding *out, PlmError *err);

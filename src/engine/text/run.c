@@ -236,15 +236,15 @@ put_range(PlmRunState *r, PlmText text, size_t from, size_t to)
 typedef struct Source
 {
 	PlmText		text;
-	size_t		sent;			/* what comes before was passed on or belongs to a token */
+	size_t		fed;			/* what comes before was passed on or belongs to a token */
 	size_t		solid;			/* between here and what was looked at is nothing but white space */
-	bool		open;			/* the segment that sent lies in has characters */
+	bool		open;			/* the segment that fed lies in has characters */
 } Source;
 
 static void
-send(PlmRunState *r, Source *s, size_t to)
+feed(PlmRunState *r, Source *s, size_t to)
 {
-	if (to <= s->sent)
+	if (to <= s->fed)
 		return;
 	if (!s->open)
 	{
@@ -252,8 +252,8 @@ send(PlmRunState *r, Source *s, size_t to)
 		plm_match_begin(r);
 	}
 	s->open = true;
-	put_range(r, s->text, s->sent, to);
-	s->sent = to;
+	put_range(r, s->text, s->fed, to);
+	s->fed = to;
 }
 
 static void
@@ -340,13 +340,13 @@ take_raw(PlmRunState *r, Source *s, const PlmAdded *token, size_t p, size_t len)
 		return stop;
 	}
 	if (token->flags & PLM_ADDED_LSTRIP)
-		start = s->solid > s->sent ? s->solid : s->sent;
+		start = s->solid > s->fed ? s->solid : s->fed;
 	if (token->flags & PLM_ADDED_RSTRIP)
 		stop = space_end(r, s->text, stop);
-	send(r, s, start);
+	feed(r, s, start);
 	end_segment(r, s);
 	plm_run_token(r, token->id, (PlmAlign) {(int64_t) start, (int64_t) stop});
-	s->sent = stop > s->sent ? stop : s->sent;
+	s->fed = stop > s->fed ? stop : s->fed;
 	s->solid = p + len;
 	return p + len;
 }
@@ -375,7 +375,7 @@ plm_run_text(PlmRunState *r, PlmText text)
 			q++;
 		/* White space waits if the next token may strip it. */
 		note_solid(&s, p, q);
-		send(r, &s, set->flags & PLM_ADDED_LSTRIP ? s.solid : q);
+		feed(r, &s, set->flags & PLM_ADDED_LSTRIP ? s.solid : q);
 		p = q;
 		if (candidate && !r->done)
 			found = plm_added_match(r->b, set, text.data + q, text.len - q, &len);
@@ -385,6 +385,6 @@ plm_run_text(PlmRunState *r, PlmText text)
 			q++;
 	}
 	if (!r->done)
-		send(r, &s, text.len);
+		feed(r, &s, text.len);
 	end_segment(r, &s);
 }
