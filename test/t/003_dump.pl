@@ -29,7 +29,8 @@ is($node->safe_psql('copy', $rows), $node->safe_psql('postgres', $rows), 'restor
 is(vector_of($node, 'green tea', 'copy'), vector_of($node, 'green tea'), 'restored_model_gives_the_same_bits');
 is( $node->safe_psql('copy', q{SELECT product_llm.embed('small', 'green tea')}),
 	$node->safe_psql('postgres', q{SELECT product_llm.embed('small', 'green tea')}), 'restored_quantized_model_too');
-is(scalar(cache_files($node)), 3, 'databases_share_one_cache_file_for_the_same_content')
+# The tiny model was never used, so it was never unpacked.
+is(scalar(cache_files($node)), 2, 'databases_share_one_cache_file_for_the_same_content')
 	or diag(join("\n", cache_files($node)));
 
 my $out = $node->basedir . '/exported';
@@ -48,7 +49,7 @@ $new->init;
 $node->safe_psql('postgres', 'DROP DATABASE copy');
 my $vector = vector_of($node, 'green tea');
 my $before = $node->safe_psql('postgres', $models);
-(my $program = `command -v postgres`) =~ s{/postgres\s*$}{};
+(my $program = `sh -c 'command -v postgres'`) =~ s{/postgres\s*$}{};
 $node->stop;
 chdir($node->basedir);
 command_ok(

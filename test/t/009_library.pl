@@ -4,7 +4,7 @@ use warnings;
 use Test::More;
 
 chomp(my $dir = `pg_config --pkglibdir`);
-(my $bin = `command -v postgres`) =~ s{\s+$}{};
+(my $bin = `sh -c 'command -v postgres'`) =~ s{\s+$}{};
 # The private installation has the same layout as the one that pg_config describes.
 chomp(my $bindir = `pg_config --bindir`);
 $bin =~ s{\Q$bindir\E/postgres$}{};

@@ -19,7 +19,7 @@ sub start_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init(%{ $opt{init} // {} });
-	$node->append_conf('postgresql.conf', "fsync = off\n" . ($opt{conf} // ''));
+	$node->append_conf('postgresql.conf', "fsync = off\nwal_keep_size = '1GB'\n" . ($opt{conf} // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION product_llm');
 	$node->safe_psql('postgres', q{SELECT product_llm.load_model('shop-seed')}) unless $opt{empty};
