@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define CHUNK_TOKENS 384		/* enough rows for full speed; with BERT-base shapes, 9 MB of workspace */
+#define CHUNK_TOKENS 432		/* enough rows for full speed; with BERT-base shapes, 9 MB of workspace */
 #define CHUNK_TOKENS_LEAST 128	/* what a small slice is cut into, so that threads share it */
 #define CHUNKS_A_THREAD 16		/* in a slice */
 #define MAX_THREADS 64
