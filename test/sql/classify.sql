@@ -17,16 +17,16 @@ SELECT load_model('three-labels', :'golden' || '/models/bert-classify'),
 
 -- One of several labels: every label once, best first, sums to 1.
 SELECT count(*), count(DISTINCT label), abs(sum(probability) - 1) < 1e-5 AS sums_to_one,
-	   array_agg(probability) = array_agg(probability ORDER BY probability DESC) AS best_first
-FROM classify('three-labels', 'red dress');
+	   array_agg(probability ORDER BY place) = array_agg(probability ORDER BY probability DESC) AS best_first
+FROM classify('three-labels', 'red dress') WITH ORDINALITY AS c(label, probability, place);
 SELECT label FROM classify('three-labels', 'red dress') ORDER BY label COLLATE "C";
 SELECT count(*) FROM classify('three-labels', '');
 SELECT count(*) FROM classify('three-labels', NULL);
 
 -- Several labels at once: each probability by itself.
 SELECT count(*) > 1 AS several, bool_and(probability > 0 AND probability < 1) AS probabilities,
-	   array_agg(probability) = array_agg(probability ORDER BY probability DESC) AS best_first
-FROM classify('many-labels', 'red dress');
+	   array_agg(probability ORDER BY place) = array_agg(probability ORDER BY probability DESC) AS best_first
+FROM classify('many-labels', 'red dress') WITH ORDINALITY AS c(label, probability, place);
 
 -- Regression: one row, the value.
 SELECT count(*) FROM classify('regression', 'red dress');
@@ -38,9 +38,9 @@ FROM generate_series(1, 50) n, LATERAL classify('three-labels', 'dress ' || n) c
 -- A ranking model ranks and does not classify; a ranking score is that of the pair, the same alone and in a list.
 SELECT * FROM classify('ranking', 'red dress');
 SELECT bool_and(r.score = score('ranking', 'red dress', d)) AS same_as_score,
-	   array_agg(r.score) = array_agg(r.score ORDER BY r.score DESC) AS best_first
+	   array_agg(r.score ORDER BY place) = array_agg(r.score ORDER BY r.score DESC) AS best_first
 FROM (SELECT ARRAY['blue dress', 'size 42', '', 'red']::text[] AS documents) i,
-	 LATERAL rerank('ranking', 'red dress', documents) r, LATERAL (SELECT documents[r.ordinal] AS d) x;
+	 LATERAL rerank('ranking', 'red dress', documents) WITH ORDINALITY AS r(ordinal, score, place), LATERAL (SELECT documents[r.ordinal] AS d) x;
 SELECT ordinal, score IS NULL AS no_score FROM rerank('ranking', 'red', ARRAY[NULL, 'size', NULL]);
 SELECT score('ranking', 'red', 'blue dress') <> score('ranking', 'blue dress', 'red') AS order_matters;
 SELECT score('ranking-sigmoid', 'red', 'blue dress') BETWEEN 0 AND 1 AS activated;
@@ -49,8 +49,8 @@ SELECT score('ranking-sigmoid', 'red', 'blue dress') BETWEEN 0 AND 1 AS activate
 SELECT label FROM classify_zero_shot('shop-seed', 'wireless headphones', ARRAY['shoes', 'coffee machine', 'headset']) LIMIT 1;
 SELECT label FROM classify_zero_shot('shop-seed', '无线蓝牙耳机', ARRAY['鞋', '咖啡机', '耳机']) LIMIT 1;
 SELECT count(*), abs(sum(probability) - 1) < 1e-5 AS sums_to_one,
-	   array_agg(probability) = array_agg(probability ORDER BY probability DESC) AS best_first
-FROM classify_zero_shot('shop-seed', 'wireless headphones', ARRAY['shoes', '', '咖啡机', 'headset']);
+	   array_agg(probability ORDER BY place) = array_agg(probability ORDER BY probability DESC) AS best_first
+FROM classify_zero_shot('shop-seed', 'wireless headphones', ARRAY['shoes', '', '咖啡机', 'headset']) WITH ORDINALITY AS c(label, probability, place);
 SELECT * FROM classify_zero_shot('shop-seed', 'anything', ARRAY['one label']);
 SELECT count(*) FROM classify_zero_shot('shop-seed', NULL, ARRAY['one label']);
 SELECT count(*) FROM classify_zero_shot('shop-seed', 'anything', NULL);

@@ -43,8 +43,8 @@ SELECT ordinal, (ARRAY['office chair', 'coffee cup', 'coffee machine'])[ordinal]
 FROM rerank('shop-seed', 'coffee machine', ARRAY['office chair', 'coffee cup', 'coffee machine']);
 SELECT bool_and(score = score('shop-seed', 'shoes', (SELECT title FROM goods WHERE n = ordinal))) AS same_as_score,
 	   count(*), count(DISTINCT ordinal), min(ordinal), max(ordinal),
-	   array_agg(score) = array_agg(score ORDER BY score DESC) AS best_first
-FROM rerank('shop-seed', 'shoes', (SELECT array_agg(title ORDER BY n) FROM goods));
+	   array_agg(score ORDER BY place) = array_agg(score ORDER BY score DESC) AS best_first
+FROM rerank('shop-seed', 'shoes', (SELECT array_agg(title ORDER BY n) FROM goods)) WITH ORDINALITY AS r(ordinal, score, place);
 
 -- NULL documents last without a score; equal documents in the order of the array; an empty array.
 SELECT ordinal, score IS NULL AS no_score FROM rerank('shop-seed', 'cup', ARRAY[NULL, 'cup', NULL, 'cup']);
