@@ -7,7 +7,7 @@
  *
  * Prints texts/s, GFLOP/s and percent of the fp32 peak that this run measured: of one core for one thread, of twice that
  * for two.  One and two threads alternate; medians.  GFLOP counts matrix products only (projections, feed-forward,
- * attention).  BENCH_SCALE=0.1 takes a tenth of the texts; BENCH_PRECISION=int8 or bf16 packs the weights so.
+ * attention).  BENCH_SCALE=0.1 takes a tenth of the texts; BENCH_SHAPE=MiniLM-L6 one shape; BENCH_PRECISION=int8 or bf16 packs the weights so.
  */
 #include "peak.h"
 
@@ -166,13 +166,14 @@ main(void)
 	const char *precision_text = getenv("BENCH_PRECISION");
 	double		scale = scale_text ? atof(scale_text) : 1;
 	PlmPrecision precision = PLM_PREC_F32;
-	double		peak = bench_peak_gflops();
+	const char *only = getenv("BENCH_SHAPE");
+	double		peak;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int p = 0; precision_text && p < PLM_PRECISIONS; p++)
 		if (strcmp(precision_text, plm_precision_name((PlmPrecision) p)) == 0)
 			precision = (PlmPrecision) p;
-	printf("one core: %.1f GFLOP/s fp32 peak measured; kernels: %s; weights: %s\n", peak,
-		   plm_simd_name(plm_simd_active()), plm_precision_name(precision));
+	printf("kernels: %s; weights: %s\n", plm_simd_name(plm_simd_active()), plm_precision_name(precision));
 	for (int i = 0; i < PLM_COUNT(shapes); i++)
 	{
 		const Shape *s = &shapes[i];
@@ -183,6 +184,10 @@ main(void)
 		PlmError	err;
 		float	   *out;
 
+		if (only != NULL && strcmp(only, s->name) != 0)
+			continue;
+		peak = bench_peak_gflops();
+		printf("%-10s one core holds %.1f GFLOP/s fp32\n", s->name, peak);
 		plm_arena_init(&arena, &plm_libc_hook, 0);
 		spec.vocab = 30522;
 		spec.width = s->width;

@@ -80,7 +80,7 @@ pack_values(int64_t t, int64_t d, const float *v, int64_t ld, float *panel)
 
 		for (int64_t i = 0; i < t; i++, panel += PLM_PANEL)
 		{
-			memcpy(panel, v + i * ld + c, (size_t) n * sizeof(float));
+			plm_copy_row(panel, v + i * ld + c, n);
 			for (int64_t j = n; j < PLM_PANEL; j++)
 				panel[j] = 0;
 		}
@@ -120,7 +120,8 @@ plm_attention(int64_t t, int64_t d, const float *q, const float *k, const float 
 			int64_t		n = causal ? i + r + 1 : t;
 
 			kern->row->softmax(scores + r * lds, n, scale);
-			memset(scores + r * lds + n, 0, (size_t) (seen - n) * sizeof(float));
+			for (int64_t j = n; j < seen; j++)
+				scores[r * lds + j] = 0;
 		}
 		plm_product(kern, &by_value, NULL, rows, scores, lds, NULL, out + i * ldo, ldo, PLM_ACT_NONE, rest);
 	}

@@ -12,6 +12,8 @@
 
 #include "plm_num.h"
 
+#include <string.h>
+
 /* Units of one block along K, and the distance of rows in the prepared x, in units. */
 #define PLM_UNITS 512
 #define PLM_X_LD (PLM_UNITS + 16)
@@ -132,5 +134,20 @@ size_t		plm_product_scratch(PlmPrecision precision, int64_t rows);
 void		plm_product(const PlmKernels *kern, const PlmPanels *w, const float *bias, int64_t rows,
 						const float *x, int64_t ldx, const float *residual, float *y, int64_t ldy,
 						PlmActivation act, void *scratch);
+
+/*
+ * memcpy() of a length that is not known becomes "rep movs" here, which costs more than the copy when rows are short,
+ * as those of attention are: pieces of a known length become plain vector moves.
+ */
+static inline void
+plm_copy_row(float *dst, const float *x, int64_t n)
+{
+	int64_t		i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		memcpy(dst + i, x + i, 16 * sizeof(float));
+	for (; i < n; i++)
+		dst[i] = x[i];
+}
 
 #endif							/* PLM_NUM_KERNELS_H */

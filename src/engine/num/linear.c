@@ -134,7 +134,7 @@ prepare_rows(const PlmKernels *kern, PlmPrecision precision, int64_t rows, int64
 	for (int64_t r = 0; r < rows; r++, x += ldx, dst += PLM_X_LD * 4)
 	{
 		if (precision == PLM_PREC_F32)
-			memcpy(dst, x, (size_t) kc * sizeof(float));
+			plm_copy_row((float *) dst, x, kc);
 		else if (kern->tile_bf16 != NULL)
 			kern->prepare_bf16(x, kc, (uint16_t *) dst);
 		else
