@@ -62,7 +62,7 @@ plmpg_check(PlmStatus status, const PlmError *err)
 			(errcode(sqlstate),
 			 errmsg("%s", printable(err->message)),
 			 err->hint[0] != '\0' ? errhint("%s", printable(err->hint)) :
-			 status == PLM_ELIMIT ? errhint("The workspace of one call is bounded by product_llm.memory_limit.") :
+			 err->over_arena ? errhint("The workspace of one call is bounded by product_llm.memory_limit.") :
 			 status == PLM_EDISKFULL ? errhint("Free space on the volume of the data directory.") : 0));
 }
 

@@ -11,6 +11,8 @@ only() { # PATTERN ALLOWED(regex of files) FOLDER MESSAGE
 only '#include.*postgres\.h' 'src/pg/[^:]*' src 'postgres.h outside src/pg'
 only '#include.*cblas\.h' 'src/engine/num/gemm\.c' src 'cblas.h outside num/gemm.c'
 only '#include.*pthread\.h' 'src/engine/base/pool\.c' src 'pthread.h outside base/pool.c'
+only '#include.*jansson\.h' 'src/engine/base/plm_json\.h' src 'jansson.h outside base/plm_json.h'
+only '#include.*plm_json\.h' 'src/engine/(base|text|file)/[^:]*' src 'plm_json.h outside text and file'
 only '#include.*immintrin\.h' 'src/engine/num/kernels_[^:]*' src 'intrinsics outside num/kernels_*'
 only 'PG_VERSION_NUM' 'src/pg/compat\.h' src 'PG_VERSION_NUM outside pg/compat.h'
 only '#include.*executor/spi\.h' 'src/pg/catalog\.c' src 'SPI outside pg/catalog.c'

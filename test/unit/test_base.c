@@ -90,6 +90,9 @@ test_arena(void)
 	plm_arena_init(&arena, &hook, 100000);
 	CHECK("limit_refuses", plm_arena_alloc(&arena, 100001) == NULL, "it was given");
 	CHECK("refusal_by_limit_is_told", plm_arena_refused(&arena, 100001, &err) == PLM_ELIMIT, "%s", err.message);
+	CHECK("refusal_of_a_small_block_by_limit_is_told", plm_arena_alloc(&arena, 98000) != NULL && plm_arena_alloc(&arena, 9) == NULL &&
+		  plm_arena_refused(&arena, 9, &err) == PLM_ELIMIT && err.over_arena, "%s", err.message);
+	plm_arena_free(&arena);
 	count.calls = 0;
 	count.refuse_from = 1;
 	CHECK("refusal_of_host_is_null", plm_arena_alloc(&arena, 10) == NULL, "it was given");

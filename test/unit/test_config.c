@@ -5,8 +5,6 @@
 
 #include "../../src/engine/file/plm_file.h"
 
-#include <jansson.h>
-
 #define MAX_FILES 12
 
 /* A directory of files given as strings, and what reading it gave. */
@@ -446,63 +444,6 @@ test_bombs(void)
 
 /* ---- memory ---- */
 
-static int	mallocs;
-
-static void *
-counted_malloc(size_t bytes)
-{
-	mallocs++;
-	return malloc(bytes);
-}
-
-/* Shapes that cost the parser most for their length; each must fit what was reserved for it. */
-static void
-test_parser_memory(void)
-{
-	static const char *const pieces[] = {
-		"{},", "[],", "[[]],", "{\"\":{}},", "0,", "1.25,", "\"\",", "\"abcdefghijklmnopq\",", "[0,0,0,0,0,0,0,0,0],", "{\"a\":0,\"b\":1},", "null,",
-		"{\"abcdefghijklmnopqrstuvwxyz\":\"\\u00e9\"},", "{\"a\":{\"b\":{\"c\":{}}}},", "12345678901234567.125,"
-	};
-	bool		fits = true;
-
-	json_set_alloc_funcs(counted_malloc, free);
-	mallocs = 0;
-	for (int64_t i = 0; i < PLM_COUNT(pieces) && fits; i++)
-		for (size_t times = 1; times < 5000; times = times * 3 / 2 + 1)
-		{
-			char	   *text = repeated(pieces[i], times * strlen(pieces[i]));
-			char	   *whole = malloc(strlen(text) + 64);
-			Directory	d;
-
-			text[strlen(text) - 1] = '\0';	/* the last comma */
-			sprintf(whole, "{\"model_type\":\"bert\",\"x\":[%s]}", text);
-			read_one(&d, whole);
-			fits = fits && d.status == PLM_OK;
-			done(&d);
-			free(text);
-			free(whole);
-		}
-	CHECK("every_json_fits_the_memory_reserved_for_it", fits, "one did not");
-	/* many keys in one object, whose table doubles again and again */
-	for (int n = 1; n < 3000 && fits; n = n * 5 / 4 + 1)
-	{
-		char	   *whole = malloc((size_t) n * 16 + 64);
-		size_t		used = (size_t) sprintf(whole, "{\"model_type\":\"bert\"");
-		Directory	d;
-
-		for (int i = 0; i < n; i++)
-			used += (size_t) sprintf(whole + used, ",\"%d\":%d", i, i % 10);
-		strcpy(whole + used, "}");
-		read_one(&d, whole);
-		fits = d.status == PLM_OK;
-		done(&d);
-		free(whole);
-	}
-	json_set_alloc_funcs(malloc, free);
-	CHECK("every_object_fits_the_memory_reserved_for_it", fits, "one did not");
-	CHECK("the_parser_never_calls_malloc", mallocs == 0, "%d calls", mallocs);
-}
-
 static int	countdown;			/* the allocation that fails; 0: none */
 static int	held;
 
@@ -594,7 +535,6 @@ main(void)
 	test_refusals();
 	test_folder_refusals();
 	test_bombs();
-	test_parser_memory();
 	test_allocation_failures();
 	test_shop_seed();
 	return unit_done();

@@ -3,8 +3,6 @@
  */
 #include "text_load.h"
 
-#include <jansson.h>
-
 #define VOCAB "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
 
 /* Compiling must fail with this status and a message that contains all of `what` (parts divided by '|'). */
@@ -275,12 +273,6 @@ scarce(void *arg, size_t bytes)
 	return left-- > 0 ? malloc(bytes) : NULL;
 }
 
-static void *
-scarce_malloc(size_t bytes)
-{
-	return scarce(NULL, bytes);
-}
-
 static void
 refused_memory(void)
 {
@@ -316,23 +308,38 @@ refused_memory(void)
 			break;
 	}
 	CHECK("every_refused_block_is_an_error", status == PLM_OK && n > 3, "%d blocks, status %d: %s", n, (int) status, err.message);
+}
 
-	/* The parser takes memory of its own. */
-	status = PLM_ENOMEM;
-	json_set_alloc_funcs(scarce_malloc, free);
-	for (n = 0; status != PLM_OK && n < 1000; n++)
+/* A tokenizer.json of 3.5 MB and 100,000 tokens, under limits. */
+static void
+memory_limit(void)
+{
+	size_t		room = (size_t) 4 << 20;
+	char	   *json = malloc(room);
+	size_t		len = (size_t) sprintf(json, "{\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"u\", \"max_input_chars_per_word\": 200, "
+									   "\"continuing_subword_prefix\": \"##\", \"vocab\": {\"u\": 0");
+	PlmStatus	status;
+	PlmArena	arena;
+	PlmError	err = {.code = PLM_OK};
+	void	   *blob;
+	size_t		bytes;
+
+	for (int i = 1; i < 100000; i++)
+		len += (size_t) sprintf(json + len, ",\"a token of this len %07d\":%d", i, i);
+	len += (size_t) sprintf(json + len, "}}}");
+	for (int times = 20; times > 0; times -= 19)
 	{
-		PlmTokenizerFiles files = {.tokenizer_json = span(json)};
+		PlmTokenizerFiles files = {.tokenizer_json = {json, len}};
 
-		left = n;
-		plm_arena_init(&arena, &plm_libc_hook, 0);
+		plm_arena_init(&arena, &plm_libc_hook, (size_t) times * len);
 		status = plm_tokenizer_compile(&files, &arena, &blob, &bytes, &err);
+		if (times == 20)
+			CHECK("large_tokenizer_compiles_in_20_times_its_text", status == PLM_OK, "%zu bytes: %s", len, err.message);
+		else
+			CHECK("memory_limit_is_kept_and_told", status == PLM_ELIMIT && err.over_arena, "status %d: %s", (int) status, err.message);
 		plm_arena_free(&arena);
-		if (status != PLM_OK && status != PLM_ENOMEM && status != PLM_ECORRUPT)
-			break;
 	}
-	json_set_alloc_funcs(malloc, free);
-	CHECK("parser_without_memory_is_an_error", status == PLM_OK && n > 3, "%d, status %d: %s", n, (int) status, err.message);
+	free(json);
 }
 
 int
@@ -345,5 +352,6 @@ main(void)
 	json_bombs();
 	damaged_blobs();
 	refused_memory();
+	memory_limit();
 	return unit_done();
 }

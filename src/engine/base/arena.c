@@ -47,17 +47,37 @@ plm_arena_init(PlmArena *arena, const PlmHook *hook, size_t limit)
 	arena->limit = limit;
 }
 
+void
+plm_arena_beside(PlmArena *arena, const PlmArena *other)
+{
+	/* 1 when nothing is left, because 0 means no limit. */
+	size_t		left = other->limit > other->taken ? other->limit - other->taken : 1;
+
+	plm_arena_init(arena, other->hook, other->limit == 0 ? 0 : left);
+}
+
+/* What a new block with room for at least `bytes` takes from the hook; does not wrap up to MAX_BYTES. */
+static size_t
+block_size(size_t bytes)
+{
+	return (bytes < BLOCK_BYTES ? BLOCK_BYTES : bytes) + sizeof(PlmArenaBlock) + ALIGNMENT;
+}
+
+static bool
+over_limit(const PlmArena *arena, size_t size)
+{
+	return arena->limit != 0 && (size > arena->limit || arena->taken > arena->limit - size);
+}
+
 /* A new block with room for at least `bytes`; NULL when the limit or the host refuses. */
 static PlmArenaBlock *
 push_block(PlmArena *arena, size_t bytes)
 {
-	size_t		room = bytes < BLOCK_BYTES ? BLOCK_BYTES : bytes;
-	size_t		size;
+	size_t		size = block_size(bytes);
 	PlmArenaBlock *block;
 	uintptr_t	start;
 
-	size = room + sizeof(PlmArenaBlock) + ALIGNMENT;
-	if (arena->limit != 0 && (size > arena->limit || arena->taken > arena->limit - size))
+	if (over_limit(arena, size))
 		return NULL;
 	block = arena->hook->alloc(arena->hook->arg, size);
 	if (block == NULL)
@@ -66,7 +86,7 @@ push_block(PlmArena *arena, size_t bytes)
 	block->below = arena->top;
 	block->size = size;
 	block->start = (char *) start;
-	block->room = room;
+	block->room = size - sizeof(PlmArenaBlock) - ALIGNMENT;
 	block->used = 0;
 	arena->top = block;
 	arena->taken += size;
@@ -160,9 +180,11 @@ plm_arena_free(PlmArena *arena)
 PlmStatus
 plm_arena_refused(const PlmArena *arena, size_t bytes, PlmError *err)
 {
-	if (arena->limit != 0 && (bytes > arena->limit || arena->taken > arena->limit - bytes))
-		return plm_fail(err, PLM_ELIMIT, 0,
-						"%zu bytes on top of %zu would pass the memory limit of %zu bytes",
-						bytes, arena->taken, arena->limit);
-	return plm_fail(err, PLM_ENOMEM, 0, "out of memory for %zu bytes", bytes);
+	if (!over_limit(arena, bytes > MAX_BYTES ? bytes : block_size(bytes)))
+		return plm_fail(err, PLM_ENOMEM, 0, "out of memory for %zu bytes", bytes);
+	plm_fail(err, PLM_ELIMIT, 0, "%zu bytes on top of %zu would pass the memory limit of %zu bytes",
+			 bytes, arena->taken, arena->limit);
+	if (err != NULL)
+		err->over_arena = true;
+	return PLM_ELIMIT;
 }

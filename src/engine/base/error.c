@@ -16,6 +16,7 @@ plm_fail(PlmError *err, PlmStatus code, int64_t position, const char *fmt,...)
 	err->code = code;
 	err->position = position;
 	err->hint[0] = '\0';
+	err->over_arena = false;
 	va_start(args, fmt);
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
 	va_end(args);

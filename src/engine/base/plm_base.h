@@ -3,6 +3,7 @@
  *
  * Status and error, the host's hooks, arenas, the thread pool, CPU detection, checksums and
  * counter-based random numbers.  Nothing here knows about models or about PostgreSQL.
+ * JSON has a header of its own, plm_json.h.
  *
  * Conventions of the whole engine: bytes are size_t, element counts int64_t, token ids int32_t.
  * A function that can fail returns a PlmStatus and fills a PlmError; nothing exits, aborts or jumps.
@@ -41,6 +42,7 @@ typedef struct PlmError
 	int64_t		position;		/* byte offset in the file or text, or 0 */
 	char		message[512];	/* lower case, no full stop */
 	char		hint[256];		/* empty, or a sentence that says what to do */
+	bool		over_arena;		/* PLM_ELIMIT: an arena's limit is what would be passed; its host can say where it is set */
 } PlmError;
 
 /* Fill err (which may be NULL) and return code, so that callers can write "return plm_fail(...)". */
@@ -94,6 +96,7 @@ typedef struct PlmMark
 } PlmMark;
 
 void		plm_arena_init(PlmArena *arena, const PlmHook *hook, size_t limit);
+void		plm_arena_beside(PlmArena *arena, const PlmArena *other);	/* same host, what is left of the other's limit */
 void	   *plm_arena_alloc(PlmArena *arena, size_t bytes);	/* NULL: refused */
 void	   *plm_arena_zero(PlmArena *arena, size_t bytes);	/* same, zeroed */
 void	   *plm_arena_array(PlmArena *arena, size_t count, size_t size);	/* checks overflow */

@@ -62,7 +62,7 @@ unsupported(const char *what, const char *name, PlmError *err)
 
 /* architecture, model_type and task from "architectures" (first entry) and "model_type"; either may be absent. */
 static PlmStatus
-read_architecture(const JsonReader *r, PlmConfig *config)
+read_architecture(const PlmJsonReader *r, PlmConfig *config)
 {
 	const json_t *list = plm_json_member(r->object, "architectures");
 	const char *name = json_string_value(json_array_get(list, 0));
@@ -97,7 +97,7 @@ read_architecture(const JsonReader *r, PlmConfig *config)
 }
 
 static PlmStatus
-read_activation(const JsonReader *r, const char *key, PlmConfig *config)
+read_activation(const PlmJsonReader *r, const char *key, PlmConfig *config)
 {
 	/* gelu_fast and gelu_accurate are the tanh formula with its constant in another number of digits. */
 	static const ConfigName names[] = {
@@ -120,7 +120,7 @@ read_activation(const JsonReader *r, const char *key, PlmConfig *config)
 
 /* What changes the computation and is not built; refused rather than computed wrongly. */
 static PlmStatus
-refuse_variants(const JsonReader *r)
+refuse_variants(const PlmJsonReader *r)
 {
 	const json_t *pruned = plm_json_member(r->object, "pruned_heads");
 	const char *position;
@@ -148,7 +148,7 @@ refuse_variants(const JsonReader *r)
 
 /* A number under its own name, or under the name that the library maps to it. */
 static PlmStatus
-read_size(const JsonReader *r, const char *key, const char *other, int64_t high, int64_t absent, int32_t *out)
+read_size(const PlmJsonReader *r, const char *key, const char *other, int64_t high, int64_t absent, int32_t *out)
 {
 	bool		first = plm_json_member(r->object, key) != NULL;
 
@@ -156,7 +156,7 @@ read_size(const JsonReader *r, const char *key, const char *other, int64_t high,
 }
 
 static PlmStatus
-read_bert(const JsonReader *r, PlmConfig *config)
+read_bert(const PlmJsonReader *r, PlmConfig *config)
 {
 	double		eps;
 
@@ -174,7 +174,7 @@ read_bert(const JsonReader *r, PlmConfig *config)
 }
 
 static PlmStatus
-read_distilbert(const JsonReader *r, PlmConfig *config)
+read_distilbert(const PlmJsonReader *r, PlmConfig *config)
 {
 	PLM_TRY(read_size(r, "dim", "hidden_size", MAX_WIDTH, 768, &config->width));
 	PLM_TRY(read_size(r, "n_layers", "num_hidden_layers", MAX_LAYERS, 6, &config->layers));
@@ -187,7 +187,7 @@ read_distilbert(const JsonReader *r, PlmConfig *config)
 }
 
 static PlmStatus
-read_transformer(const JsonReader *r, PlmConfig *config)
+read_transformer(const PlmJsonReader *r, PlmConfig *config)
 {
 	bool		tied;
 
@@ -254,7 +254,7 @@ read_id2label(const json_t *map, int64_t n, PlmArena *arena, PlmText *labels, Pl
  * counts only where there is no id2label; labels are then called LABEL_0, LABEL_1, ...
  */
 static PlmStatus
-read_labels(const JsonReader *r, PlmArena *arena, PlmConfig *config, PlmText **out)
+read_labels(const PlmJsonReader *r, PlmArena *arena, PlmConfig *config, PlmText **out)
 {
 	const json_t *map = plm_json_member(r->object, "id2label");
 	size_t		named = json_object_size(map);
@@ -302,9 +302,9 @@ plm_config_torch_activation(const char *name)
  * configuration names, else a sigmoid.  *named tells whether it names one.
  */
 static PlmStatus
-read_score_activation(const JsonReader *r, PlmConfig *config, bool *named)
+read_score_activation(const PlmJsonReader *r, PlmConfig *config, bool *named)
 {
-	JsonReader	section = {plm_json_member(r->object, "sentence_transformers"), r->file, r->err};
+	PlmJsonReader section = {plm_json_member(r->object, "sentence_transformers"), r->file, r->err};
 	const char *name;
 
 	PLM_TRY(plm_json_string(r, "sbert_ce_default_activation_function", NULL, &name));
@@ -319,7 +319,7 @@ read_score_activation(const JsonReader *r, PlmConfig *config, bool *named)
 
 /* A sequence-classification head: labels, problem, and whether it ranks. */
 static PlmStatus
-read_head(const JsonReader *r, PlmArena *arena, PlmConfig *config, PlmText **labels)
+read_head(const PlmJsonReader *r, PlmArena *arena, PlmConfig *config, PlmText **labels)
 {
 	static const ConfigName problems[] = {
 		{"single_label_classification", PLM_PROBLEM_SINGLE},
@@ -352,7 +352,7 @@ read_head(const JsonReader *r, PlmArena *arena, PlmConfig *config, PlmText **lab
 static PlmStatus
 read_root(const json_t *root, PlmArena *arena, PlmConfig *config, PlmText **labels, PlmError *err)
 {
-	const JsonReader r = {root, "config.json", err};
+	const PlmJsonReader r = {root, "config.json", err};
 
 	if (!json_is_object(root))
 		return plm_fail(err, PLM_ECORRUPT, 0, "config.json is not a JSON object");

@@ -29,7 +29,7 @@ folder_config(const PlmFileSet *set, const char *folder, PlmArena *arena, char n
 
 /* The flags of a Pooling module, in the order in which its results are concatenated. */
 static PlmStatus
-read_pooling_flags(const JsonReader *r, PlmConfig *config)
+read_pooling_flags(const PlmJsonReader *r, PlmConfig *config)
 {
 	static const struct
 	{
@@ -62,7 +62,7 @@ read_pooling_flags(const JsonReader *r, PlmConfig *config)
 
 /* "mean", "cls", ... as Pooling's pooling_mode and our own product_llm.json write it. */
 static PlmStatus
-read_pooling_name(const JsonReader *r, const char *key, const char *name, PlmConfig *config)
+read_pooling_name(const PlmJsonReader *r, const char *key, const char *name, PlmConfig *config)
 {
 	static const ConfigName names[] = {
 		{"mean", PLM_POOL_MEAN}, {"cls", PLM_POOL_CLS}, {"max", PLM_POOL_MAX},
@@ -82,7 +82,7 @@ read_pooling_name(const JsonReader *r, const char *key, const char *name, PlmCon
 
 /* "word_embedding_dimension" (newer files: "embedding_dimension") must be the transformer's width. */
 static PlmStatus
-check_pooling_width(const JsonReader *r, const PlmConfig *config)
+check_pooling_width(const PlmJsonReader *r, const PlmConfig *config)
 {
 	static const char *const keys[] = {"word_embedding_dimension", "embedding_dimension"};
 	int32_t		width;
@@ -103,11 +103,11 @@ read_pooling(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConf
 {
 	char		file[256];
 	JsonDocument doc;
-	JsonReader	r;
+	PlmJsonReader r;
 	PlmStatus	status;
 
 	PLM_TRY(folder_config(set, folder, arena, file, &doc, err));
-	r = (JsonReader) {doc.root, file, err};
+	r = (PlmJsonReader) {doc.root, file, err};
 	status = check_pooling_width(&r, config);
 	if (status == PLM_OK && json_is_string(json_object_get(doc.root, "pooling_mode")))
 		status = read_pooling_name(&r, "pooling_mode", json_string_value(json_object_get(doc.root, "pooling_mode")), config);
@@ -123,7 +123,7 @@ read_pooling(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConf
 }
 
 static PlmStatus
-read_dense_keys(const JsonReader *r, int32_t dimensions, PlmDense *dense)
+read_dense_keys(const PlmJsonReader *r, int32_t dimensions, PlmDense *dense)
 {
 	const char *activation;
 	const char *name;
@@ -165,7 +165,7 @@ read_dense(const PlmFileSet *set, const char *folder, PlmArena *arena, PlmConfig
 						plm_json_show(folder).text, sizeof(dense->folder) - 1);
 	PLM_TRY(folder_config(set, folder, arena, file, &doc, err));
 	strcpy(dense->folder, folder);
-	status = read_dense_keys(&(JsonReader) {doc.root, file, err}, config->dimensions, dense);
+	status = read_dense_keys(&(PlmJsonReader) {doc.root, file, err}, config->dimensions, dense);
 	plm_json_close(&doc);
 	PLM_TRY(status);
 	config->dimensions = dense->out;
@@ -195,7 +195,7 @@ class_name(const char *type)
 static PlmStatus
 read_module(ModuleState *state, size_t index, const json_t *module, PlmError *err)
 {
-	const JsonReader r = {module, "modules.json", err};
+	const PlmJsonReader r = {module, "modules.json", err};
 	PlmConfig  *config = state->config;
 	const char *type;
 	const char *path;
@@ -286,15 +286,15 @@ static PlmStatus
 read_length(const PlmFileSet *set, const char *file, const char *key, PlmArena *arena, int32_t *out, PlmError *err)
 {
 	JsonDocument doc;
-	JsonReader	r;
+	PlmJsonReader r;
 	double		length;
 	PlmStatus	status;
 
 	*out = 0;
-	PLM_TRY(plm_json_file(set, file, JSON_BIG_NUMBERS, arena, &doc, err));
+	PLM_TRY(plm_json_file(set, file, PLM_JSON_BIG_NUMBERS, arena, &doc, err));
 	if (doc.root == NULL)
 		return PLM_OK;
-	r = (JsonReader) {doc.root, file, err};
+	r = (PlmJsonReader) {doc.root, file, err};
 	status = json_is_object(doc.root) ? plm_json_real(&r, key, 0.0, &length) : not_object(file, err);
 	if (status == PLM_OK && plm_json_member(doc.root, key) != NULL && !(length >= 2.0))
 		status = plm_fail(err, PLM_ECORRUPT, 0, "\"%s\" in %s is %g, less than the 2 special tokens", key, file, length);
@@ -312,9 +312,9 @@ read_flag(const PlmFileSet *set, const char *file, const char *key, bool absent,
 	PlmStatus	status = PLM_OK;
 
 	*out = absent;
-	PLM_TRY(plm_json_file(set, file, JSON_BIG_NUMBERS, arena, &doc, err));
+	PLM_TRY(plm_json_file(set, file, PLM_JSON_BIG_NUMBERS, arena, &doc, err));
 	if (doc.root != NULL)
-		status = plm_json_bool(&(JsonReader) {doc.root, file, err}, key, absent, out);
+		status = plm_json_bool(&(PlmJsonReader) {doc.root, file, err}, key, absent, out);
 	plm_json_close(&doc);
 	return status;
 }
@@ -365,9 +365,9 @@ copy_prompt(const char *file, const char *key, const char *prompt, char *field, 
  * leave the field: what encode_query() and encode_document() of sentence-transformers do.
  */
 static PlmStatus
-read_prompt(const JsonReader *r, const char *const *keys, char *field, size_t room)
+read_prompt(const PlmJsonReader *r, const char *const *keys, char *field, size_t room)
 {
-	JsonReader	prompts = {plm_json_member(r->object, "prompts"), r->file, r->err};
+	PlmJsonReader prompts = {plm_json_member(r->object, "prompts"), r->file, r->err};
 	const char *key = NULL;
 	const char *prompt;
 
@@ -391,7 +391,7 @@ read_prompt(const JsonReader *r, const char *const *keys, char *field, size_t ro
 }
 
 static PlmStatus
-read_prompts(const JsonReader *r, PlmConfig *config)
+read_prompts(const PlmJsonReader *r, PlmConfig *config)
 {
 	static const char *const query[] = {"query", NULL};
 	static const char *const document[] = {"document", "passage", "corpus", NULL};
@@ -411,13 +411,13 @@ plm_config_prompts(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, Pl
 	PLM_TRY(plm_json_file(set, "config_sentence_transformers.json", 0, arena, &doc, err));
 	if (doc.root == NULL)
 		return PLM_OK;
-	status = read_prompts(&(JsonReader) {doc.root, "config_sentence_transformers.json", err}, config);
+	status = read_prompts(&(PlmJsonReader) {doc.root, "config_sentence_transformers.json", err}, config);
 	plm_json_close(&doc);
 	return status;
 }
 
 static PlmStatus
-read_override(const JsonReader *r, PlmConfig *config)
+read_override(const PlmJsonReader *r, PlmConfig *config)
 {
 	const char *pooling;
 
@@ -440,7 +440,7 @@ plm_config_override(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, P
 
 	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &doc, err));
 	if (doc.root != NULL)
-		status = read_override(&(JsonReader) {doc.root, "product_llm.json", err}, config);
+		status = read_override(&(PlmJsonReader) {doc.root, "product_llm.json", err}, config);
 	plm_json_close(&doc);
 	return status;
 }
@@ -458,7 +458,7 @@ plm_config_precision(const PlmFileSet *set, PlmArena *arena, PlmPrecision *preci
 	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &doc, err));
 	if (doc.root == NULL)
 		return PLM_OK;
-	status = plm_json_string(&(JsonReader) {doc.root, "product_llm.json", err}, "precision", "f32", &name);
+	status = plm_json_string(&(PlmJsonReader) {doc.root, "product_llm.json", err}, "precision", "f32", &name);
 	value = status == PLM_OK ? plm_config_name(names, PLM_COUNT(names), name) : 0;
 	if (value < 0)
 		status = plm_fail(err, PLM_EUNSUPPORTED, 0, "precision \"%s\" in product_llm.json is not one of f32, bf16 and int8",

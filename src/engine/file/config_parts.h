@@ -6,7 +6,7 @@
 #ifndef PLM_FILE_CONFIG_PARTS_H
 #define PLM_FILE_CONFIG_PARTS_H
 
-#include "json.h"
+#include "json_file.h"
 
 /* The value of a name in a table of {name, value}, or -1. */
 typedef struct ConfigName

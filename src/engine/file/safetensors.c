@@ -5,7 +5,7 @@
  * "data_offsets": [begin, end)}, ..., "__metadata__": {...}}, then the data that the offsets count in.
  * The format demands that the tensors cover the data without gap or overlap; so do we.
  */
-#include "json.h"
+#include "json_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +74,7 @@ read_shape(const json_t *shape, const char *shown, PlmTensor *tensor, PlmError *
 static PlmStatus
 read_entry(const char *name, const json_t *entry, uint64_t data, uint64_t room, PlmTensor *tensor, PlmError *err)
 {
-	JsonShown	shown = plm_json_show(name);
+	PlmJsonShown shown = plm_json_show(name);
 	const json_t *offsets = json_object_get(entry, "data_offsets");
 	const char *type = json_string_value(json_object_get(entry, "dtype"));
 	int64_t		begin;
@@ -234,7 +234,8 @@ open_shard(const PlmSource *source, PlmArena *arena, PlmTensorSet *out, PlmError
 		return plm_arena_refused(&header.memory, (size_t) bytes + 1, err);
 	status = source->read(source->arg, sizeof(prefix), (size_t) bytes, text, err);
 	if (status == PLM_OK)
-		status = plm_json_parse(text, (size_t) bytes, "the header", HEADER_VALUE_LIMIT, 0, &header, err);
+		status = plm_json_parse((PlmText) {text, (size_t) bytes}, "the header", HEADER_VALUE_LIMIT, 0,
+								&header.memory, &header.root, err);
 	if (status == PLM_OK)
 		status = read_header(source, header.root, sizeof(prefix) + bytes, arena, out, err);
 	plm_json_close(&header);

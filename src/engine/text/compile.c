@@ -2,75 +2,26 @@
  * compile.c -- reads a tokenizer's files: JSON within bounds, and the roles of special tokens.
  * Then compile_json.c reads tokenizer.json, or compile_vocab.c the files that came before it.
  */
+#include "../base/plm_json.h"
 #include "text_private.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define MAX_FILE_BYTES ((size_t) 64 << 20)
-#define MAX_JSON_DEPTH 64
-#define MAX_JSON_VALUES 2000000
+#define MAX_FILE_VALUES ((size_t) 2000000)
 
-/*
- * The parser takes some hundred bytes for each value, from outside the arenas: count values and depth
- * before it starts.  Only brackets and commas outside strings matter.
- */
+/* The file as an object; *out NULL when it is absent. */
 static PlmStatus
-check_bounds(PlmText text, const char *file, PlmError *err)
+read_object(PlmText text, const char *file, PlmArena *parsed, json_t **out, PlmError *err)
 {
-	int64_t		values = 0;
-	int64_t		depth = 0;
-	bool		string = false;
-
-	if (text.len > MAX_FILE_BYTES)
-		return plm_fail(err, PLM_ELIMIT, 0, "%s has %zu bytes, more than %zu", file, text.len, MAX_FILE_BYTES);
-	for (size_t i = 0; i < text.len; i++)
-	{
-		char		c = text.data[i];
-
-		if (string)
-		{
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				string = false;
-			continue;
-		}
-		if (c == '"')
-			string = true;
-		else if (c == '[' || c == '{')
-			depth++;
-		else if (c == ']' || c == '}')
-			depth--;
-		if (c == '[' || c == '{' || c == ',')
-			values++;
-		if (depth > MAX_JSON_DEPTH || values > MAX_JSON_VALUES)
-			return plm_fail(err, PLM_ELIMIT, (int64_t) i, "%s: more than %d levels or %d values", file,
-							MAX_JSON_DEPTH, MAX_JSON_VALUES);
-	}
-	return PLM_OK;
-}
-
-PlmStatus
-plm_text_json(PlmText text, const char *file, json_t **out, PlmError *err)
-{
-	json_error_t error;
-
 	*out = NULL;
 	if (text.data == NULL)
 		return PLM_OK;
-	PLM_TRY(check_bounds(text, file, err));
-	/* Integers as reals: model_max_length is often 10^30, which is no integer to the parser. */
-	*out = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-	if (*out == NULL)
-		return plm_fail(err, json_error_code(&error) == json_error_out_of_memory ? PLM_ENOMEM : PLM_ECORRUPT,
-						error.position, "%s: %s (line %d)", file, error.text, error.line);
+	if (text.len > MAX_FILE_BYTES)
+		return plm_fail(err, PLM_ELIMIT, 0, "%s has %zu bytes, more than %zu", file, text.len, MAX_FILE_BYTES);
+	PLM_TRY(plm_json_parse(text, file, MAX_FILE_VALUES, PLM_JSON_BIG_NUMBERS, parsed, out, err));
 	if (!json_is_object(*out))
-	{
-		json_decref(*out);
-		*out = NULL;
 		return plm_fail(err, PLM_ECORRUPT, 0, "%s is not a JSON object", file);
-	}
 	return PLM_OK;
 }
 
@@ -124,18 +75,23 @@ role_id(const PlmBuild *build, int role)
 }
 
 static PlmStatus
-compile(PlmBuild *build, const PlmTokenizerFiles *files, json_t *json[4])
+compile(PlmBuild *build, const PlmTokenizerFiles *files, PlmArena *parsed)
 {
-	PLM_TRY(plm_text_json(files->tokenizer_json, "tokenizer.json", &json[0], build->err));
-	PLM_TRY(plm_text_json(files->tokenizer_config_json, "tokenizer_config.json", &json[1], build->err));
-	PLM_TRY(plm_text_json(files->special_tokens_map_json, "special_tokens_map.json", &json[2], build->err));
-	if (json[0] == NULL)
-		PLM_TRY(plm_text_json(files->added_tokens_json, "added_tokens.json", &json[3], build->err));
-	read_roles(build, json[1], json[2]);
-	if (json[0] != NULL)
-		PLM_TRY(plm_compile_json(build, json[0]));
+	json_t	   *tokenizer;
+	json_t	   *config;
+	json_t	   *special_map;
+	json_t	   *added = NULL;
+
+	PLM_TRY(read_object(files->tokenizer_json, "tokenizer.json", parsed, &tokenizer, build->err));
+	PLM_TRY(read_object(files->tokenizer_config_json, "tokenizer_config.json", parsed, &config, build->err));
+	PLM_TRY(read_object(files->special_tokens_map_json, "special_tokens_map.json", parsed, &special_map, build->err));
+	if (tokenizer == NULL)
+		PLM_TRY(read_object(files->added_tokens_json, "added_tokens.json", parsed, &added, build->err));
+	read_roles(build, config, special_map);
+	if (tokenizer != NULL)
+		PLM_TRY(plm_compile_json(build, tokenizer));
 	else if (files->vocab_txt.data != NULL)
-		PLM_TRY(plm_compile_vocab(build, files->vocab_txt, json[1], json[2], json[3]));
+		PLM_TRY(plm_compile_vocab(build, files->vocab_txt, config, special_map, added));
 	else
 		return plm_fail(build->err, PLM_ENOTFOUND, 0, "the model has neither tokenizer.json nor vocab.txt");
 	build->rules.cls = role_id(build, PLM_ROLE_CLS);
@@ -149,14 +105,15 @@ compile(PlmBuild *build, const PlmTokenizerFiles *files, json_t *json[4])
 PlmStatus
 plm_tokenizer_compile(const PlmTokenizerFiles *files, PlmArena *arena, void **blob, size_t *bytes, PlmError *err)
 {
-	json_t	   *json[4] = {NULL, NULL, NULL, NULL};
 	PlmBuild	build = {.arena = arena,.err = err,.growth = 1};
-	PlmStatus	status = compile(&build, files, json);
+	PlmArena	parsed;
+	PlmStatus	status;
 
+	plm_arena_beside(&parsed, arena);
+	status = compile(&build, files, &parsed);
 	/* The blob copies every text, so the parsed files can go on success and on failure alike. */
 	if (status == PLM_OK)
 		status = plm_build_finish(&build, blob, bytes);
-	for (int i = 0; i < 4; i++)
-		json_decref(json[i]);
+	plm_arena_free(&parsed);
 	return status;
 }

@@ -1,9 +1,9 @@
 /*
  * compile_json.c -- tokenizer.json: reads what is supported, names what is not.
  */
+#include "../base/plm_json.h"
 #include "text_private.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static const char file[] = "tokenizer.json";

@@ -2,9 +2,9 @@
  * compile_vocab.c -- a BERT tokenizer from vocab.txt, tokenizer_config.json, special_tokens_map.json and
  * added_tokens.json, with the defaults of the reference's BertTokenizer.
  */
+#include "../base/plm_json.h"
 #include "text_private.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define MAX_VOCAB_BYTES ((size_t) 64 << 20)

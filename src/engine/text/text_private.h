@@ -420,8 +420,6 @@ PlmStatus	plm_build_bert_templates(PlmBuild *build, int32_t cls, int32_t sep);
 PlmStatus	plm_build_finish(PlmBuild *build, void **blob, size_t *bytes);
 
 struct json_t;
-/* Parse within bounds of size, depth and number of values; *out NULL when the file is absent. */
-PlmStatus	plm_text_json(PlmText text, const char *file, struct json_t **out, PlmError *err);
 /* A token is written as a string, or as an object with its content; data NULL: neither. */
 PlmText		plm_json_token(const struct json_t *value);
 PlmStatus	plm_compile_json(PlmBuild *build, const struct json_t *root);

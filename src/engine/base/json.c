@@ -1,7 +1,7 @@
 /*
- * json.c -- bounded parsing and typed reading of JSON.  The contract is in json.h.
+ * json.c -- bounded parsing and typed reading of JSON.  The contract is in plm_json.h.
  */
-#include "json.h"
+#include "plm_json.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,10 +21,10 @@ character_bytes(const unsigned char *s, size_t left)
 	return n;
 }
 
-JsonShown
+PlmJsonShown
 plm_json_show(const char *s)
 {
-	JsonShown	shown;
+	PlmJsonShown	shown;
 	size_t		len = strlen(s);
 	size_t		used = 0;
 	size_t		i = 0;
@@ -53,71 +53,96 @@ plm_json_show(const char *s)
 	return shown;
 }
 
-void
-plm_json_open(JsonDocument *doc, const PlmArena *arena)
-{
-	/* What is left of the limit; 1 when nothing is, because 0 means no limit. */
-	size_t		left = arena->limit > arena->taken ? arena->limit - arena->taken : 1;
+/*
+ * The most that jansson takes for each thing that it reads, when nothing is given back while it parses.  Tables
+ * double when they are full: all that an object (16 bytes a slot) or an array (8) ever had come to less than
+ * 4 slots for each member or item.
+ */
+#define OBJECT_BYTES 256		/* itself 72, its first buckets 128 */
+#define ARRAY_BYTES 128			/* itself 40, its first table 64 */
+#define VALUE_BYTES 32			/* a number, or a string beside its bytes */
+#define MEMBER_BYTES (VALUE_BYTES + 64 + 64)	/* pair beside its key, buckets */
+#define ITEM_BYTES (VALUE_BYTES + 32)	/* table */
+#define PARSER_BYTES 1024
+#define GRAIN 16				/* each request is rounded up to this */
 
-	doc->root = NULL;
-	plm_arena_init(&doc->memory, arena->hook, arena->limit == 0 ? 0 : left);
-}
-
-void
-plm_json_close(JsonDocument *doc)
+/* Index of the quote that ends the string whose first byte is text.data[at], or text.len. */
+static size_t
+string_end(PlmText text, size_t at)
 {
-	doc->root = NULL;
-	plm_arena_free(&doc->memory);
+	for (; at < text.len && text.data[at] != '"'; at++)
+		if (text.data[at] == '\\')
+			at++;
+	return at < text.len ? at : text.len;
 }
 
 /*
  * Refuse what would cost much before it costs anything (jansson recurses once a level, and 100 MB of
- * "[],[],..." would take it several GB), and find the most that parsing can take from its allocator.
+ * "[],[],..." would take it several GB), and find the most that parsing can take.  The text need not be valid:
+ * up to jansson's first complaint it is read here as jansson reads it, and what follows only adds.
  */
 static PlmStatus
-check_bounds(const char *data, size_t len, const char *file, size_t max_values, size_t *need, PlmError *err)
+measure(PlmText text, const char *file, size_t max_values, size_t *need, PlmError *err)
 {
-	size_t		containers = 0;
-	size_t		members = 0;
-	size_t		items = 0;
+	uint64_t	objects = 0;	/* a bit for each open container, the innermost lowest: is it an object? */
 	int			depth = 0;
-	bool		in_string = false;
+	size_t		values = 0;
+	size_t		members = 0;
+	size_t		bytes = PARSER_BYTES;
+	size_t		string = 0;		/* bytes of the newest string */
+	size_t		token = 0;		/* characters of the token being read */
+	size_t		longest = 0;
 
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; i < text.len; i++)
 	{
-		char		c = data[i];
+		char		c = text.data[i];
 
-		if (in_string)
+		token = c == ' ' || c == '\n' || c == '\t' || c == '\r' ? 0 : token + 1;
+		if (c == '"')
 		{
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-			continue;
+			size_t		end = string_end(text, i + 1);
+
+			token = end - i + 1;
+			string = plm_align(token + 1, GRAIN);
+			bytes += string;
+			i = end;
 		}
-		in_string = c == '"';
-		items += c == ',';
-		members += c == ':';
+		if (token > longest)
+			longest = token;
 		if (c == '[' || c == '{')
 		{
-			containers++;
-			if (++depth > JSON_MAX_DEPTH)
+			if (++depth > PLM_JSON_MAX_DEPTH)
 				return plm_fail(err, PLM_ELIMIT, (int64_t) i, "%s is nested deeper than %d levels at byte %zu",
-								file, JSON_MAX_DEPTH, i);
+								file, PLM_JSON_MAX_DEPTH, i);
+			objects = objects << 1 | (c == '{');
+			bytes += c == '{' ? OBJECT_BYTES : ARRAY_BYTES + ITEM_BYTES;
+			values++;
 		}
 		else if (c == ']' || c == '}')
+		{
 			depth--;
-		if (containers + members + items > max_values)
+			objects >>= 1;
+		}
+		else if (c == ',')
+		{
+			bytes += objects & 1 ? 0 : ITEM_BYTES;
+			values++;
+		}
+		else if (c == ':')
+		{
+			bytes += MEMBER_BYTES + string;
+			string = 0;
+			members++;
+		}
+		else
+			continue;
+		token = 0;
+		if (values > max_values || members > max_values)
 			return plm_fail(err, PLM_ELIMIT, (int64_t) i, "%s holds more than %zu values", file, max_values);
 	}
-
-	/*
-	 * Nothing is given back while parsing.  An object with its first buckets takes some 250 bytes, an array
-	 * 130; a member its pair, its value and its share of buckets that doubled, some 220; an item its value and
-	 * its share of a table that doubled, some 80.  The bytes of a string are held three times at most (as
-	 * token, key and pair), and the token buffer doubles up to the longest.
-	 */
-	*need = 512 * (containers + 4) + 320 * members + 160 * items + 8 * len;
+	/* The token buffer doubles too.  An eighth more, should another version of jansson take more than 2.14. */
+	bytes += 4 * longest;
+	*need = bytes + bytes / 8;
 	return PLM_OK;
 }
 
@@ -134,7 +159,7 @@ pool_alloc(size_t bytes)
 {
 	void	   *ptr = pool.at;
 
-	bytes = plm_align(bytes, 16);
+	bytes = plm_align(bytes, GRAIN);
 	if (bytes > pool.left)
 	{
 		pool.refused = true;
@@ -152,48 +177,33 @@ pool_free(void *ptr)
 }
 
 PlmStatus
-plm_json_parse(const char *data, size_t len, const char *file, size_t max_values, size_t flags,
-			   JsonDocument *doc, PlmError *err)
+plm_json_parse(PlmText text, const char *file, size_t max_values, size_t flags, PlmArena *arena, json_t **root, PlmError *err)
 {
 	json_error_t why;
 	json_malloc_t host_alloc;
 	json_free_t host_free;
 	size_t		need = 0;
 
-	PLM_TRY(check_bounds(data, len, file, max_values, &need, err));
-	pool.at = plm_arena_alloc(&doc->memory, need);
+	*root = NULL;
+	PLM_TRY(measure(text, file, max_values, &need, err));
+	pool.at = plm_arena_alloc(arena, need);
 	if (pool.at == NULL)
-		return plm_arena_refused(&doc->memory, need, err);
+		return plm_arena_refused(arena, need, err);
 	pool.left = need;
 	pool.refused = false;
 	json_get_alloc_funcs(&host_alloc, &host_free);
 	json_set_alloc_funcs(pool_alloc, pool_free);
-	doc->root = json_loadb(data, len, JSON_REJECT_DUPLICATES | flags, &why);
+	*root = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | flags, &why);
 	json_set_alloc_funcs(host_alloc, host_free);
 	if (pool.refused)
 	{
-		doc->root = NULL;
+		*root = NULL;
 		return plm_fail(err, PLM_EINTERNAL, 0, "%zu bytes were not enough to parse %s", need, file);
 	}
-	if (doc->root == NULL)
+	if (*root == NULL)
 		return plm_fail(err, PLM_ECORRUPT, why.position, "%s is not valid JSON: line %d, column %d: %s",
 						file, why.line, why.column, plm_json_show(why.text).text);
 	return PLM_OK;
-}
-
-PlmStatus
-plm_json_file(const PlmFileSet *set, const char *name, size_t flags, const PlmArena *arena, JsonDocument *doc, PlmError *err)
-{
-	PlmText		text;
-	PlmStatus	status;
-
-	plm_json_open(doc, arena);
-	status = plm_file_text(set, name, JSON_TEXT_LIMIT, &doc->memory, &text, err);
-	if (status == PLM_OK && text.data != NULL)
-		status = plm_json_parse(text.data, text.len, name, JSON_VALUE_LIMIT, flags, doc, err);
-	if (status != PLM_OK)
-		plm_json_close(doc);
-	return status;
 }
 
 json_t *
@@ -205,13 +215,13 @@ plm_json_member(const json_t *object, const char *key)
 }
 
 static PlmStatus
-wrong_type(const JsonReader *r, const char *key, const char *wanted)
+wrong_type(const PlmJsonReader *r, const char *key, const char *wanted)
 {
 	return plm_fail(r->err, PLM_ECORRUPT, 0, "\"%s\" in %s must be %s", key, r->file, wanted);
 }
 
 PlmStatus
-plm_json_int(const JsonReader *r, const char *key, int64_t low, int64_t high, int64_t absent, int32_t *out)
+plm_json_int(const PlmJsonReader *r, const char *key, int64_t low, int64_t high, int64_t absent, int32_t *out)
 {
 	const json_t *value = plm_json_member(r->object, key);
 	int64_t		n;
@@ -230,7 +240,7 @@ plm_json_int(const JsonReader *r, const char *key, int64_t low, int64_t high, in
 }
 
 PlmStatus
-plm_json_bool(const JsonReader *r, const char *key, bool absent, bool *out)
+plm_json_bool(const PlmJsonReader *r, const char *key, bool absent, bool *out)
 {
 	const json_t *value = plm_json_member(r->object, key);
 
@@ -244,7 +254,7 @@ plm_json_bool(const JsonReader *r, const char *key, bool absent, bool *out)
 }
 
 PlmStatus
-plm_json_real(const JsonReader *r, const char *key, double absent, double *out)
+plm_json_real(const PlmJsonReader *r, const char *key, double absent, double *out)
 {
 	const json_t *value = plm_json_member(r->object, key);
 
@@ -258,7 +268,7 @@ plm_json_real(const JsonReader *r, const char *key, double absent, double *out)
 }
 
 PlmStatus
-plm_json_string(const JsonReader *r, const char *key, const char *absent, const char **out)
+plm_json_string(const PlmJsonReader *r, const char *key, const char *absent, const char **out)
 {
 	const json_t *value = plm_json_member(r->object, key);
 

@@ -1,6 +1,0 @@
-src/engine/text/run.o: src/engine/text/run.c \
- src/engine/text/text_private.h src/engine/text/plm_text.h \
- src/engine/text/../base/plm_base.h
-src/engine/text/text_private.h:
-src/engine/text/plm_text.h:
-src/engine/text/../base/plm_base.h:
