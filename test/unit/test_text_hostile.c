@@ -96,6 +96,8 @@ json_with(Loaded *l, const char *members)
 	compile_json(l, json);
 }
 
+#define TEXT(name) "{\"Sequence\": {\"id\": \"" name "\", \"type_id\": 0}}"
+
 static void
 unsupported_parts(void)
 {
@@ -105,7 +107,10 @@ unsupported_parts(void)
 		{", \"pre_tokenizer\": {\"type\": \"ByteLevel\"}", "pre-tokenizer|ByteLevel"},
 		{", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Metaspace\"}]}", "Metaspace"},
 		{", \"post_processor\": {\"type\": \"RobertaProcessing\"}", "post-processor|RobertaProcessing"},
-		{", \"decoder\": {\"type\": \"ByteFallback\"}", "decoder|ByteFallback"}
+		{", \"decoder\": {\"type\": \"ByteFallback\"}", "decoder|ByteFallback"},
+		{", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": []}", "single|once"},
+		{", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [" TEXT("A") ", " TEXT("A") "]}", "single|once"},
+		{", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [" TEXT("A") "], \"pair\": [" TEXT("A") "]}", "pair|once"}
 	};
 	static const char *const broken[][2] = {
 		{", \"normalizer\": {}", "normalizer|type"},

@@ -90,6 +90,16 @@ check_added(const PlmBlob *b, const PlmAddedSet *set, PlmError *err)
 	return PLM_OK;
 }
 
+bool
+plm_template_sound(const PlmTemplate *t, bool pair)
+{
+	int			n[PLM_PIECE_KINDS] = {0};
+
+	for (uint32_t i = 0; i < t->n; i++)
+		n[t->pieces[i].kind]++;
+	return n[PLM_PIECE_FIRST] == 1 && n[PLM_PIECE_SECOND] == (pair ? 1 : 0);
+}
+
 static PlmStatus
 check_rules(const PlmBlob *b, PlmError *err)
 {
@@ -124,9 +134,10 @@ check_rules(const PlmBlob *b, PlmError *err)
 			return damaged(err, "length of a template");
 		for (uint32_t i = 0; i < t->n; i++)
 			if (t->pieces[i].kind >= PLM_PIECE_KINDS || t->pieces[i].type < 0 ||
-				(t->pieces[i].kind == PLM_PIECE_TOKEN && !id_ok(b, t->pieces[i].id)) ||
-				(which == 0 && t->pieces[i].kind == PLM_PIECE_SECOND))
+				(t->pieces[i].kind == PLM_PIECE_TOKEN && !id_ok(b, t->pieces[i].id)))
 				return damaged(err, "a template");
+		if (!plm_template_sound(t, which == 1))
+			return damaged(err, "texts of a template");
 	}
 	return PLM_OK;
 }

@@ -384,6 +384,8 @@ template_processing(PlmBuild *build, const json_t *p)
 		t->n = 0;
 		for (size_t i = 0; i < json_array_size(list); i++)
 			PLM_TRY(template_piece(build, t, json_array_get(list, i), json_object_get(p, "special_tokens"), pair));
+		if (!plm_template_sound(t, pair))
+			return plm_fail(build->err, PLM_EUNSUPPORTED, 0, "%s: template \"%s\" does not hold each text once", file, key);
 	}
 	return PLM_OK;
 }

@@ -200,11 +200,8 @@ plm_count_tokens(const PlmTokenizer *tokenizer, PlmText text, PlmWorker *worker,
 {
 	const PlmBlob *b = plm_blob(tokenizer);
 	int64_t		n = 0;
-	int64_t		uses = 0;
 
 	PLM_TRY(count(b, text, -1, worker, arena, &n, err));
-	for (uint32_t i = 0; i < b->single.n; i++)
-		uses += b->single.pieces[i].kind != PLM_PIECE_TOKEN;
-	*count_out = n * uses + template_tokens(&b->single);
+	*count_out = n + template_tokens(&b->single);
 	return PLM_OK;
 }

@@ -200,6 +200,9 @@ plm_hash_end(uint64_t h)
 	return (uint32_t) (h >> 32);
 }
 
+/* Does it hold each text exactly once?  What is kept of the texts could otherwise pass max_tokens, or miss it. */
+bool		plm_template_sound(const PlmTemplate *t, bool pair);
+
 /* The id whose text is a followed by b (hash: of both), or -1. */
 int32_t		plm_blob_find(const PlmBlob *b, uint32_t hash, PlmText first, PlmText second);
 
