@@ -38,23 +38,33 @@ else
 fi
 
 echo "deps: installing missing packages"
-export DEBIAN_FRONTEND=noninteractive
-$root apt-get update -qq
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# apt COMMAND...: quiet, unless it fails.
+apt() {
+	$root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >"$log" 2>&1 || {
+		cat "$log" >&2
+		return 1
+	}
+}
+
+apt update
 if [ -z "$major" ] || ! apt-cache show "postgresql-server-dev-$major" >/dev/null 2>&1; then
 	major=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1)
 fi
 dropin=/etc/postgresql-common/createcluster.d/product_llm_build.conf
 made=
 if [ ! -x "/usr/lib/postgresql/$major/bin/postgres" ]; then
-	$root apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+	apt install -y --no-install-recommends postgresql-common
 	$root mkdir -p /etc/postgresql-common/createcluster.d
 	echo 'create_main_cluster = false' | $root tee "$dropin" >/dev/null
 	made=yes
 fi
 status=0
-$root apt-get install -y -qq --no-install-recommends \
+apt install -y --no-install-recommends \
 	gcc libc6-dev make pkg-config perl python3 util-linux \
 	"postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap" \
-	libopenblas-serial-dev libutf8proc-dev libjansson-dev libipc-run-perl >/dev/null || status=$?
+	libopenblas-serial-dev libutf8proc-dev libjansson-dev libipc-run-perl || status=$?
 [ -z "$made" ] || $root rm -f "$dropin"
 exit $status

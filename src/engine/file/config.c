@@ -167,7 +167,7 @@ read_bert(const PlmJsonReader *r, PlmConfig *config)
 	PLM_TRY(read_size(r, "type_vocab_size", NULL, MAX_TYPES, 2, &config->types));
 	PLM_TRY(read_activation(r, "hidden_act", config));
 	PLM_TRY(plm_json_real(r, "layer_norm_eps", 1e-12, &eps));
-	if (!(eps > 0.0 && eps <= 0.1))
+	if (!((float) eps > 0.0f && eps <= 0.1))
 		return plm_fail(r->err, PLM_ECORRUPT, 0, "\"layer_norm_eps\" in %s is %g, outside 0 to 0.1", r->file, eps);
 	config->norm_eps = (float) eps;
 	return PLM_OK;
