@@ -122,7 +122,7 @@ check_labels(const PlmpgTexts *labels)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there are no labels to choose from")));
-	if (labels->n > PLM_MAX_LABELS)
+	if (labels->n < 0 || labels->n > PLM_MAX_LABELS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("%d labels are more than the limit of %d", labels->n, PLM_MAX_LABELS)));
