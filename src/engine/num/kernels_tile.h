@@ -18,6 +18,11 @@ tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, in
 	const float *x = t->x;
 	const float *w = (const float *) ((const char *) t->panel + (size_t) panel * t->panel_stride) + first * VN;
 	const size_t next = t->panel_stride / sizeof(float);
+	/* Local, because the stores to y might otherwise change them. */
+	const float *bias = t->bias;
+	const float *add = t->add;
+	float	   *y = t->y;
+	const int64_t ldy = t->ldy;
 	VF			sum[TILE_SUMS];
 
 #pragma GCC unroll 32
@@ -53,11 +58,11 @@ tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, in
 			int			at = (panel + j / V) * PLM_PANEL + (first + j % V) * VN;
 			VF			v = sum[r * P * V + j];
 
-			if (t->bias != NULL)
-				v = v + v_load(t->bias + at);
-			if (t->add != NULL)
-				v = v + v_load(t->add + r * t->ldy + at);
-			v_store(t->y + r * t->ldy + at, v);
+			if (bias != NULL)
+				v = v + v_load(bias + at);
+			if (add != NULL)
+				v = v + v_load(add + r * ldy + at);
+			v_store(y + r * ldy + at, v);
 		}
 }
 

@@ -41,7 +41,6 @@ typedef struct Block
 	const float *add;
 	float	   *y;
 	int64_t		ldy;
-	PlmActivation act;			/* PLM_ACT_NONE but for the last block of K */
 } Block;
 
 size_t
@@ -98,8 +97,6 @@ panel_tiles(const Block *b, const void *panel, size_t stride, int panels, int64_
 			b->tile(&tile);
 		else
 			edge_tile(b, tile, at, (int) width);
-		for (int i = 0; b->act != PLM_ACT_NONE && i < tile.rows; i++)
-			b->kern->row->activate(b->act, tile.y + i * tile.ldy, width);
 	}
 }
 
@@ -162,13 +159,15 @@ plm_product(const PlmKernels *kern, const PlmPanels *w, const float *bias, int64
 				.kern = kern, .tile = paired ? kern->tile_bf16 : kern->tile_f32,
 				.most_rows = paired ? kern->rows_bf16 : kern->rows_f32,
 				.rows = least(step, rows - r), .units = paired ? (kc + 1) / 2 : kc, .n = w->n, .x = xs,
-				.bias = k0 == 0 ? bias : NULL, .y = y + r * ldy, .ldy = ldy,
-				.act = k0 + kc == w->k ? act : PLM_ACT_NONE
+				.bias = k0 == 0 ? bias : NULL, .y = y + r * ldy, .ldy = ldy
 			};
 
 			b.add = k0 > 0 ? b.y : residual != NULL ? residual + r * ldy : NULL;
 			prepare_rows(kern, w->precision, b.rows, kc, x + r * ldx + k0, ldx, xs);
 			block_panels(&b, w, k0, kc, wide);
+			/* Whole rows at a time: enough independent work to hide the latency of the polynomials. */
+			for (int64_t i = 0; k0 + kc == w->k && act != PLM_ACT_NONE && i < b.rows; i++)
+				kern->row->activate(act, b.y + i * ldy, w->n);
 		}
 }
 
