@@ -1,6 +1,7 @@
 /*
  * test_config.c -- configurations as the hub has them, and each way in which one can be wrong.
  */
+#include "failing_hook.h"
 #include "unit.h"
 
 #include "../../src/engine/file/plm_file.h"
@@ -443,27 +444,6 @@ test_bombs(void)
 }
 
 /* ---- memory ---- */
-
-static int	countdown;			/* the allocation that fails; 0: none */
-static int	held;
-
-static void *
-failing_alloc(void *arg, size_t bytes)
-{
-	(void) arg;
-	if (countdown > 0 && --countdown == 0)
-		return NULL;
-	held++;
-	return malloc(bytes);
-}
-
-static void
-counted_release(void *arg, void *ptr)
-{
-	(void) arg;
-	held -= ptr != NULL;
-	free(ptr);
-}
 
 static void
 test_allocation_failures(void)

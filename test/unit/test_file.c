@@ -1,6 +1,7 @@
 /*
  * test_file.c -- sources, paths, safetensors and the packed cache file: round trips and refusals.
  */
+#include "failing_hook.h"
 #include "unit.h"
 
 #include "../../src/engine/file/plm_file.h"
@@ -338,27 +339,6 @@ test_header_bombs(void)
 	header[1] = ' ';
 	CHECK("header_of_millions_of_values_is_refused", open_one(tensor_file("model.safetensors", header, 0), &set) == PLM_ELIMIT &&
 		  strstr(err.message, "values") != NULL, "%s", err.message);
-}
-
-static int	countdown;
-static int	held;
-
-static void *
-failing_alloc(void *arg, size_t bytes)
-{
-	(void) arg;
-	if (countdown > 0 && --countdown == 0)
-		return NULL;
-	held++;
-	return malloc(bytes);
-}
-
-static void
-counted_release(void *arg, void *ptr)
-{
-	(void) arg;
-	held -= ptr != NULL;
-	free(ptr);
 }
 
 static void

@@ -1,6 +1,7 @@
 /*
  * test_packed.c -- the packed cache file: what is written is read, what is damaged is refused.
  */
+#include "failing_hook.h"
 #include "unit.h"
 
 #include "../../src/engine/file/packed_layout.h"
@@ -243,27 +244,6 @@ test_lying_directories(void)
 }
 
 /* ---- allocation failures ---- */
-
-static int	countdown;
-static int	held;
-
-static void *
-failing_alloc(void *arg, size_t bytes)
-{
-	(void) arg;
-	if (countdown > 0 && --countdown == 0)
-		return NULL;
-	held++;
-	return malloc(bytes);
-}
-
-static void
-counted_release(void *arg, void *ptr)
-{
-	(void) arg;
-	held -= ptr != NULL;
-	free(ptr);
-}
 
 static void
 test_allocation_failures(void)
