@@ -80,4 +80,25 @@ PlmStatus	plm_decode(const PlmTokenizer *tokenizer, const int32_t *ids, int64_t 
 /* Byte offset of the first byte that is not UTF-8 (as PostgreSQL defines it: no surrogates, at most U+10FFFF), or -1. */
 int64_t		plm_utf8_invalid(PlmText text);
 
+/* ---- words for an index, whatever the language: words.c ---- */
+
+/*
+ * The terms of a text, divided by spaces, each of letters, digits and combining marks alone: folded (NFKC and case),
+ * numbers in one form, words with a part number's spellings side by side, bigrams where a script writes no spaces.
+ * query: the terms to look up, none of them more than needed; else those to index.  What each query term needs is
+ * written at the head of words.c.  Output lives in the arena.  PLM_EARG for text that is not UTF-8.
+ */
+PlmStatus	plm_segment(PlmText text, bool query, PlmWorker *worker, PlmArena *arena, PlmText *out, PlmError *err);
+
+/*
+ * Insertions, deletions, substitutions and exchanges of neighbours that make b of a, no character touched twice
+ * (optimal string alignment), counted in characters; most + 1 when there are more than `most` (>= 0).
+ * Work: the longer length times most.
+ */
+PlmStatus	plm_term_distance(PlmText a, PlmText b, int64_t most, PlmWorker *worker, PlmArena *arena,
+							  int64_t *distance, PlmError *err);
+
+/* The different trigrams of "^^term$" by characters, in the order of their bytes; array and texts live in the arena. */
+PlmStatus	plm_term_grams(PlmText term, PlmWorker *worker, PlmArena *arena, PlmText **grams, int64_t *n, PlmError *err);
+
 #endif							/* PLM_TEXT_H */
