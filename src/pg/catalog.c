@@ -1,11 +1,12 @@
 /*
- * catalog.c -- the rows of the model store: reading by the table access layer, writing by SPI (its only user).
+ * catalog.c -- the rows of the model store: reading by the table access layer, writing by SQL.
  *
  * catalog.h says why reading does without SPI.  Statements that write are fixed and fully qualified, run as the
  * tables' owner with a bare search path, and carry values as parameters only.  The caller's identity comes back
  * on return; after an ERROR, when the (sub)transaction ends.
  */
 #include "catalog.h"
+#include "sql.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -13,7 +14,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -224,41 +224,6 @@ plmpg_catalog_uploader(const char *model, Snapshot snapshot)
 
 /* ---- writing ---- */
 
-/* A statement's parameters, in order. */
-typedef struct Params
-{
-	int			n;
-	Oid			types[16];
-	Datum		values[16];
-	char		nulls[16];		/* ' ' or 'n' */
-} Params;
-
-static void
-add(Params *p, Oid type, Datum value, bool null)
-{
-	Assert(p->n < (int) lengthof(p->types));
-	p->types[p->n] = type;
-	p->values[p->n] = value;
-	p->nulls[p->n] = null ? 'n' : ' ';
-	p->n++;
-}
-
-static void
-add_text(Params *p, const char *s)
-{
-	add(p, TEXTOID, s != NULL ? CStringGetTextDatum(s) : (Datum) 0, s == NULL);
-}
-
-static void
-add_bytes(Params *p, const void *bytes, size_t n)
-{
-	bytea	   *copy = palloc(VARHDRSZ + n);
-
-	SET_VARSIZE(copy, VARHDRSZ + n);
-	memcpy(VARDATA(copy), bytes, n);
-	add(p, BYTEAOID, PointerGetDatum(copy), false);
-}
-
 static Oid
 owner_of(Oid relid)
 {
@@ -271,29 +236,13 @@ owner_of(Oid relid)
 
 /* Run one statement as the owner of product_llm.model; returns the rows it touched. */
 static uint64
-execute(const char *sql, Params *p, int expected)
+execute(const char *sql, PlmpgParams *p)
 {
 	Oid			model = plmpg_relation("model");
-	Oid			user;
-	int			security;
-	int			level;
-	int			rc;
-	uint64		rows;
+	PlmpgIdentity caller = plmpg_become(owner_of(model));
+	uint64		rows = plmpg_sql(sql, p, 0, NULL, NULL, NULL);
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner_of(model), security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	rc = SPI_execute_with_args(sql, p->n, p->types, p->values, p->nulls, false, 0);
-	if (rc != expected)
-		elog(ERROR, "writing the model store failed: %s", SPI_result_code_string(rc));
-	rows = SPI_processed;
-	SPI_finish();
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, security);
+	plmpg_return_to(&caller);
 
 	/* The trigger says so too, unless somebody has disabled it. */
 	CacheInvalidateRelcacheByRelid(model);
@@ -303,72 +252,69 @@ execute(const char *sql, Params *p, int expected)
 void
 plmpg_write_model(const PlmpgNewModel *m)
 {
-	Params		p = {0};
+	PlmpgParams p = {0};
 
-	add_text(&p, m->model);
-	add_text(&p, m->architecture);
-	add_text(&p, m->task);
-	add_text(&p, plm_precision_name(m->precision));
-	add(&p, INT4OID, Int32GetDatum(m->dimensions), false);
-	add(&p, INT4OID, Int32GetDatum(m->max_tokens), false);
-	add(&p, INT8OID, Int64GetDatum(m->parameters), false);
-	add(&p, INT8OID, Int64GetDatum(m->bytes), false);
-	add(&p, JSONBOID, m->config, false);
-	add(&p, TEXTARRAYOID, m->labels, m->labels == (Datum) 0);
-	add_bytes(&p, m->sha256, PLM_KEY_BYTES);
-	add_text(&p, m->parent);
-	add_text(&p, m->files_of);
-	add(&p, JSONBOID, m->metrics, m->metrics == (Datum) 0);
-	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	plmpg_param_text(&p, m->model);
+	plmpg_param_text(&p, m->architecture);
+	plmpg_param_text(&p, m->task);
+	plmpg_param_text(&p, plm_precision_name(m->precision));
+	plmpg_param(&p, INT4OID, Int32GetDatum(m->dimensions), false);
+	plmpg_param(&p, INT4OID, Int32GetDatum(m->max_tokens), false);
+	plmpg_param(&p, INT8OID, Int64GetDatum(m->parameters), false);
+	plmpg_param(&p, INT8OID, Int64GetDatum(m->bytes), false);
+	plmpg_param(&p, JSONBOID, m->config, false);
+	plmpg_param(&p, TEXTARRAYOID, m->labels, m->labels == (Datum) 0);
+	plmpg_param_bytes(&p, m->sha256, PLM_KEY_BYTES);
+	plmpg_param_text(&p, m->parent);
+	plmpg_param_text(&p, m->files_of);
+	plmpg_param(&p, JSONBOID, m->metrics, m->metrics == (Datum) 0);
+	plmpg_param_text(&p, GetUserNameFromId(GetUserId(), false));
 	execute("INSERT INTO product_llm.model (model, architecture, task, precision, dimensions, max_tokens, parameters,"
 			" bytes, config, labels, sha256, parent, files_of, metrics, owner)"
-			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::pg_catalog.name)",
-			&p, SPI_OK_INSERT);
+			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::pg_catalog.name)", &p);
 }
 
 void
 plmpg_write_derived(const PlmpgNewModel *m, const char *base)
 {
-	Params		p = {0};
+	PlmpgParams p = {0};
 
-	add_text(&p, m->model);
-	add_text(&p, base);
-	add_text(&p, plm_precision_name(m->precision));
-	add(&p, INT8OID, Int64GetDatum(m->bytes), false);
-	add_bytes(&p, m->sha256, PLM_KEY_BYTES);
-	add(&p, JSONBOID, m->metrics, false);
-	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	plmpg_param_text(&p, m->model);
+	plmpg_param_text(&p, base);
+	plmpg_param_text(&p, plm_precision_name(m->precision));
+	plmpg_param(&p, INT8OID, Int64GetDatum(m->bytes), false);
+	plmpg_param_bytes(&p, m->sha256, PLM_KEY_BYTES);
+	plmpg_param(&p, JSONBOID, m->metrics, false);
+	plmpg_param_text(&p, GetUserNameFromId(GetUserId(), false));
 	if (execute("INSERT INTO product_llm.model (model, architecture, task, precision, dimensions, max_tokens, parameters,"
 				" bytes, config, labels, sha256, parent, files_of, metrics, owner)"
 				" SELECT $1, architecture, task, $3, dimensions, max_tokens, parameters, $4, config, labels, $5, model,"
 				" files_of, $6, $7::pg_catalog.name"
-				" FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $2",
-				&p, SPI_OK_INSERT) != 1)
+				" FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $2", &p) != 1)
 		plmpg_catalog_missing(base);
 }
 
 void
 plmpg_write_part(const char *model, const char *file, int32 part, struct varlena *data)
 {
-	Params		p = {0};
+	PlmpgParams p = {0};
 
-	add_text(&p, model);
-	add_text(&p, file);
-	add(&p, INT4OID, Int32GetDatum(part), false);
-	add(&p, BYTEAOID, PointerGetDatum(data), false);
-	add_text(&p, GetUserNameFromId(GetUserId(), false));
+	plmpg_param_text(&p, model);
+	plmpg_param_text(&p, file);
+	plmpg_param(&p, INT4OID, Int32GetDatum(part), false);
+	plmpg_param(&p, BYTEAOID, PointerGetDatum(data), false);
+	plmpg_param_text(&p, GetUserNameFromId(GetUserId(), false));
 	execute("INSERT INTO product_llm.model_file (model, file, part, data, owner)"
 			" VALUES ($1, $2, $3, $4, $5::pg_catalog.name)"
-			" ON CONFLICT (model, file, part) DO UPDATE SET data = EXCLUDED.data, owner = EXCLUDED.owner",
-			&p, SPI_OK_INSERT);
+			" ON CONFLICT (model, file, part) DO UPDATE SET data = EXCLUDED.data, owner = EXCLUDED.owner", &p);
 }
 
 void
 plmpg_delete_model(const char *model)
 {
-	Params		p = {0};
+	PlmpgParams p = {0};
 
-	add_text(&p, model);
-	execute("DELETE FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $1", &p, SPI_OK_DELETE);
-	execute("DELETE FROM product_llm.model_file WHERE model OPERATOR(pg_catalog.=) $1", &p, SPI_OK_DELETE);
+	plmpg_param_text(&p, model);
+	execute("DELETE FROM product_llm.model WHERE model OPERATOR(pg_catalog.=) $1", &p);
+	execute("DELETE FROM product_llm.model_file WHERE model OPERATOR(pg_catalog.=) $1", &p);
 }

@@ -15,7 +15,7 @@ only '#include.*jansson\.h' 'src/engine/base/plm_json\.h' src 'jansson.h outside
 only '#include.*plm_json\.h' 'src/engine/(base|text|file)/[^:]*' src 'plm_json.h outside text and file'
 only '#include.*immintrin\.h' 'src/engine/num/kernels_[^:]*' src 'intrinsics outside num/kernels_*'
 only 'PG_VERSION_NUM' 'src/pg/compat\.h' src 'PG_VERSION_NUM outside pg/compat.h'
-only '#include.*executor/spi\.h' 'src/pg/catalog\.c' src 'SPI outside pg/catalog.c'
+only '#include.*executor/spi\.h' 'src/pg/sql\.c' src 'SPI outside pg/sql.c'
 only '"(bert|distilbert)\.|encoder\.layer|transformer\.layer' 'src/engine/model/arch_[^:]*' src 'tensor names outside model/arch_*'
 only '"(hidden_size|num_hidden_layers|intermediate_size|n_heads)"' 'src/engine/file/config[^:]*' src 'configuration keys outside file/config*'
 only '\b(exit|abort|assert) *\(' 'none' src/engine 'the engine must not exit, abort or assert'

@@ -1,0 +1,482 @@
+-- Catalogs: product rows of the shop's own tables, kept embedded and indexed.
+--
+-- A catalog has side tables beside its source, in the source's schema and owned by the source's owner:
+--
+--     <catalog>_text        view: key, title, content of every product; holds the expressions, so that renaming a column
+--                           or a table keeps them right and dropping one asks for CASCADE
+--     <catalog>_embedding   key, model, text_hash, embedding: as narrow as can be, because exact search scans it
+--     <catalog>_words       key, text_hash, words, title_words, body_words: the lexical form, under a GIN index
+--     <catalog>_term        the words that there are, for spelling
+--
+-- Keys are kept as text in one form that no setting changes.  Work on side tables is done as the source's owner;
+-- whatever a caller is shown goes through the source with the caller's own rights.
+
+CREATE TABLE catalog (
+	catalog text COLLATE "C" PRIMARY KEY
+		CONSTRAINT catalog_name_is_plain CHECK (octet_length(catalog) BETWEEN 1 AND 40
+			AND catalog !~ '[[:cntrl:]]' AND catalog = btrim(catalog, ' ')),
+	source regclass NOT NULL,
+	key name NOT NULL,
+	texts regclass NOT NULL,
+	store regclass NOT NULL,
+	words regclass NOT NULL,
+	terms regclass NOT NULL,
+	model text COLLATE "C" NOT NULL REFERENCES model,
+	next_store regclass,
+	next_model text COLLATE "C" REFERENCES model,
+	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual')),
+	language regconfig NOT NULL,
+	nearest text NOT NULL DEFAULT 'exact' CONSTRAINT catalog_nearest_is_known CHECK (nearest IN ('exact', 'hnsw')),
+	statistics jsonb NOT NULL DEFAULT '{}',
+	settings jsonb NOT NULL DEFAULT '{}',
+	created_at timestamptz NOT NULL DEFAULT now(),
+	last_refresh timestamptz
+);
+COMMENT ON TABLE catalog IS 'the catalogs of this database';
+COMMENT ON COLUMN catalog.catalog IS 'name, the first argument of every function';
+COMMENT ON COLUMN catalog.source IS 'the shop''s table of products';
+COMMENT ON COLUMN catalog.key IS 'its column that names a product';
+COMMENT ON COLUMN catalog.texts IS 'view of key, title and content';
+COMMENT ON COLUMN catalog.store IS 'table of embeddings that searches use';
+COMMENT ON COLUMN catalog.words IS 'table of words';
+COMMENT ON COLUMN catalog.terms IS 'table of the different words, for spelling';
+COMMENT ON COLUMN catalog.model IS 'model of the embeddings';
+COMMENT ON COLUMN catalog.next_store IS 'embeddings of next_model, until they are complete';
+COMMENT ON COLUMN catalog.next_model IS 'the model that the catalog is changing to';
+COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog';
+COMMENT ON COLUMN catalog.language IS 'text search configuration of its words';
+COMMENT ON COLUMN catalog.nearest IS 'how the nearest embeddings are found: exact, or hnsw with pgvector';
+COMMENT ON COLUMN catalog.statistics IS 'number and mean length of its texts, as last counted; ranking by words needs them roughly';
+COMMENT ON COLUMN catalog.settings IS 'constants of ranking and blending that tune_catalog or the owner has set';
+COMMENT ON COLUMN catalog.created_at IS 'when it was made';
+COMMENT ON COLUMN catalog.last_refresh IS 'when refresh_catalog last came to its end';
+
+CREATE TABLE catalog_events (
+	catalog text COLLATE "C" PRIMARY KEY REFERENCES catalog ON DELETE CASCADE,
+	source regclass NOT NULL,
+	visitor name NOT NULL,
+	item name NOT NULL,
+	at name NOT NULL,
+	kind name,
+	weights jsonb,
+	pairs regclass NOT NULL,
+	lists regclass NOT NULL,
+	feedback regclass NOT NULL,
+	last_refresh timestamptz
+);
+COMMENT ON TABLE catalog_events IS 'the shop''s tables of events that catalogs learn from';
+COMMENT ON COLUMN catalog_events.catalog IS 'the catalog';
+COMMENT ON COLUMN catalog_events.source IS 'the shop''s table of events';
+COMMENT ON COLUMN catalog_events.visitor IS 'its column that names the visitor';
+COMMENT ON COLUMN catalog_events.item IS 'its column that names the product';
+COMMENT ON COLUMN catalog_events.at IS 'its column that says when';
+COMMENT ON COLUMN catalog_events.kind IS 'its column that says what happened: view, cart, purchase';
+COMMENT ON COLUMN catalog_events.weights IS 'weight of each kind; a kind that is missing weighs 1, one of weight 0 is ignored';
+COMMENT ON COLUMN catalog_events.pairs IS 'table of what was seen and bought together';
+COMMENT ON COLUMN catalog_events.lists IS 'table of the lists that recommend gave';
+COMMENT ON COLUMN catalog_events.feedback IS 'table of what became of them';
+COMMENT ON COLUMN catalog_events.last_refresh IS 'when the table of pairs was last built or compacted';
+
+CREATE TABLE catalog_progress (
+	catalog text COLLATE "C" PRIMARY KEY REFERENCES catalog ON DELETE CASCADE,
+	started_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	done bigint NOT NULL,
+	total bigint NOT NULL,
+	state text NOT NULL
+);
+COMMENT ON TABLE catalog_progress IS 'the last refresh of each catalog';
+COMMENT ON COLUMN catalog_progress.catalog IS 'the catalog';
+COMMENT ON COLUMN catalog_progress.started_at IS 'when the refresh began';
+COMMENT ON COLUMN catalog_progress.updated_at IS 'when its last batch was committed';
+COMMENT ON COLUMN catalog_progress.done IS 'texts embedded so far';
+COMMENT ON COLUMN catalog_progress.total IS 'texts that were missing or stale when it began';
+COMMENT ON COLUMN catalog_progress.state IS 'running or done; a refresh that was interrupted still says running';
+
+SELECT pg_catalog.pg_extension_config_dump('catalog', '');
+SELECT pg_catalog.pg_extension_config_dump('catalog_events', '');
+SELECT pg_catalog.pg_extension_config_dump('catalog_progress', '');
+
+-- A catalog belongs to whoever owns its source.
+CREATE FUNCTION owns(relation regclass) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT coalesce((SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class AS c
+						 WHERE c.oid = relation), true)
+	$$;
+COMMENT ON FUNCTION owns(regclass) IS 'does the caller have the rights of the relation''s owner?  What is gone belongs to everybody';
+
+ALTER TABLE catalog ENABLE ROW LEVEL SECURITY;
+ALTER TABLE catalog_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE catalog_progress ENABLE ROW LEVEL SECURITY;
+CREATE POLICY everybody_reads ON catalog FOR SELECT USING (true);
+CREATE POLICY owner_writes ON catalog USING (product_llm.owns(source)) WITH CHECK (product_llm.owns(source));
+CREATE POLICY everybody_reads ON catalog_events FOR SELECT USING (true);
+CREATE POLICY owner_writes ON catalog_events
+	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)))
+	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)));
+CREATE POLICY owner_sees ON catalog_progress
+	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_progress.catalog)))
+	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_progress.catalog)));
+
+-- ---- small helpers ----
+
+CREATE FUNCTION key_text(key anyelement) RETURNS text
+	AS 'MODULE_PATHNAME', 'product_llm_key_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION key_text(anyelement) IS
+	'a key as text in the one form that no setting of the session changes';
+
+CREATE FUNCTION catalog_row(catalog text) RETURNS product_llm.catalog
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+	BEGIN
+		SELECT * INTO c FROM product_llm.catalog AS t WHERE t.catalog OPERATOR(pg_catalog.=) $1;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'catalog "%" does not exist', $1
+				USING ERRCODE = 'undefined_object', HINT = 'SELECT catalog FROM product_llm.catalogs shows those that you may use.';
+		END IF;
+		RETURN c;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_row(text) IS 'the definition of a catalog, or an error';
+
+CREATE FUNCTION own_catalog_row(catalog text) RETURNS product_llm.catalog
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+	BEGIN
+		IF NOT product_llm.owns(c.source) THEN
+			RAISE EXCEPTION 'must be owner of catalog "%"', c.catalog
+				USING ERRCODE = 'insufficient_privilege', HINT = 'A catalog belongs to the owner of its source table.';
+		END IF;
+		RETURN c;
+	END
+	$$;
+COMMENT ON FUNCTION own_catalog_row(text) IS 'the definition of a catalog that the caller owns, or an error';
+
+CREATE FUNCTION side_name(catalog text, what text) RETURNS name
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$ SELECT (catalog || '_' || what)::name $$;
+COMMENT ON FUNCTION side_name(text, text) IS 'name of a side table of a catalog';
+
+CREATE FUNCTION embedding_model(model text) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	AS $$
+	BEGIN
+		model := coalesce(model, nullif(pg_catalog.current_setting('product_llm.default_model', true), ''));
+		IF model IS NULL THEN
+			RAISE EXCEPTION 'no model given' USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Name one, or set product_llm.default_model.';
+		END IF;
+		PERFORM product_llm.embed(model, 'x');
+		RETURN model;
+	END
+	$$;
+COMMENT ON FUNCTION embedding_model(text) IS 'the model, or the default one; an error when it cannot embed';
+
+-- ---- create, change, drop ----
+
+CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content text, model text DEFAULT NULL,
+							   sync text DEFAULT 'trigger', title text DEFAULT NULL, language regconfig DEFAULT NULL)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		kind "char";
+		space name;
+		key_type oid;
+		c product_llm.catalog;
+	BEGIN
+		IF catalog IS NULL OR source IS NULL OR key IS NULL OR content IS NULL OR sync IS NULL THEN
+			RAISE EXCEPTION 'catalog, source, key, content and sync must not be null' USING ERRCODE = 'null_value_not_allowed';
+		END IF;
+		IF NOT sync = ANY (ARRAY['trigger', 'manual']) THEN
+			RAISE EXCEPTION 'unknown sync "%"', sync USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Use ''trigger'' or ''manual''.';
+		END IF;
+		SELECT r.relkind, n.nspname INTO kind, space
+		FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+		WHERE r.oid = source;
+		IF kind IS NULL OR NOT kind = ANY (ARRAY['r', 'p', 'f']::"char"[]) THEN
+			RAISE EXCEPTION '"%" is not a table', source USING ERRCODE = 'wrong_object_type';
+		END IF;
+		IF kind = 'f' AND sync = 'trigger' THEN
+			RAISE EXCEPTION 'a foreign table cannot be watched by triggers' USING ERRCODE = 'feature_not_supported',
+				HINT = 'Use sync => ''manual'' and CALL product_llm.refresh_catalog.';
+		END IF;
+		IF NOT product_llm.owns(source) THEN
+			RAISE EXCEPTION 'must be owner of table %', source USING ERRCODE = 'insufficient_privilege';
+		END IF;
+		IF EXISTS (SELECT FROM product_llm.catalog AS t WHERE t.catalog = create_catalog.catalog) THEN
+			RAISE EXCEPTION 'catalog "%" already exists', catalog USING ERRCODE = 'duplicate_object';
+		END IF;
+		SELECT a.atttypid INTO key_type FROM pg_catalog.pg_attribute AS a
+		WHERE a.attrelid = source AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column';
+		END IF;
+		PERFORM product_llm.check_text_expression(source, content, 'content');
+		IF title IS NOT NULL THEN
+			PERFORM product_llm.check_text_expression(source, title, 'title');
+		END IF;
+		model := product_llm.embedding_model(model);
+		PERFORM product_llm.check_catalog_name(catalog);
+
+		c.catalog := catalog;
+		c.source := source;
+		c.key := key;
+		c.model := model;
+		c.sync := sync;
+		c.language := coalesce(language, pg_catalog.get_current_ts_config());
+		c.nearest := 'exact';
+		c.statistics := '{}';
+		c.settings := '{}';
+		c.created_at := pg_catalog.now();
+		EXECUTE pg_catalog.format(
+			'CREATE VIEW %I.%I AS SELECT %I AS key, coalesce((%s'
+			'%s)::pg_catalog.text, '''') AS title, coalesce((%s'
+			'%s)::pg_catalog.text, '''') AS content FROM %s WHERE %I IS NOT NULL',
+			space, product_llm.side_name(catalog, 'text'), key, coalesce(title, ''''''), E'\n', content, E'\n', source, key);
+		c.texts := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'text'))::regclass;
+		c.store := product_llm.create_store(c, product_llm.side_name(catalog, 'embedding'));
+		EXECUTE pg_catalog.format(
+			'CREATE TABLE %I.%I (key pg_catalog.text COLLATE "C" PRIMARY KEY, text_hash pg_catalog.uuid NOT NULL,'
+			' title_words pg_catalog.int4 NOT NULL, body_words pg_catalog.int4 NOT NULL, words pg_catalog.tsvector NOT NULL)',
+			space, product_llm.side_name(catalog, 'words'));
+		c.words := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'words'))::regclass;
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s USING gin (words)', c.words);
+		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (term pg_catalog.text COLLATE "C" NOT NULL,'
+			' grams pg_catalog.text[] COLLATE "C" NOT NULL)', space, product_llm.side_name(catalog, 'term'));
+		c.terms := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'term'))::regclass;
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (term)', c.terms);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s USING gin (grams)', c.terms);
+		PERFORM product_llm.give_to_owner(source, ARRAY[c.texts, c.store, c.words, c.terms]);
+		EXECUTE pg_catalog.format('COMMENT ON VIEW %s IS %L', c.texts, 'texts of catalog "' || catalog || '"');
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', c.words, 'words of catalog "' || catalog || '"');
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', c.terms, 'different words of catalog "' || catalog || '"');
+
+		INSERT INTO product_llm.catalog SELECT (c).*;
+		IF sync = 'trigger' THEN
+			PERFORM product_llm.watch_source(c);
+			PERFORM product_llm.catalog_work(catalog, 'reconcile', NULL);
+			UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.now() WHERE t.catalog = create_catalog.catalog;
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION create_catalog(text, regclass, name, text, text, text, text, regconfig) IS
+	'keep the rows of a table embedded and searchable; content and title are SQL expressions over its columns';
+
+CREATE FUNCTION check_catalog_name(catalog text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$
+	BEGIN
+		IF pg_catalog.octet_length(catalog) NOT BETWEEN 1 AND 40 OR catalog ~ '[[:cntrl:]]'
+			OR catalog <> pg_catalog.btrim(catalog, ' ') THEN
+			RAISE EXCEPTION 'name of a catalog must have between 1 and 40 bytes, no control characters, and no space at either end'
+				USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION check_catalog_name(text) IS 'an error when a catalog cannot have that name';
+
+CREATE FUNCTION check_text_expression(source regclass, expression text, what text) RETURNS void
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		sqlstate_ text;
+		message_ text;
+		hint_ text;
+	BEGIN
+		PERFORM product_llm.filter_condition(source, '((' || expression || E'\n)::pg_catalog.text) IS NOT NULL', '{}');
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS sqlstate_ = RETURNED_SQLSTATE, message_ = MESSAGE_TEXT, hint_ = PG_EXCEPTION_HINT;
+		RAISE EXCEPTION '% is not an expression over the columns of %', what, source
+			USING ERRCODE = sqlstate_, DETAIL = message_,
+				HINT = 'For example: title || '' '' || description.  Functions in it must not be volatile.';
+	END
+	$$;
+COMMENT ON FUNCTION check_text_expression(regclass, text, text) IS
+	'an error when a text is not one SQL expression over the columns of a table';
+
+-- A side table belongs to the source's owner, whichever member of that role has made it.
+CREATE FUNCTION give_to_owner(source regclass, relations regclass[]) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		owner name := (SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class WHERE oid = source);
+		relation regclass;
+	BEGIN
+		FOREACH relation IN ARRAY relations
+		LOOP
+			EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', relation, owner);
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION give_to_owner(regclass, regclass[]) IS 'side tables belong to the owner of the source';
+
+CREATE FUNCTION create_store(c product_llm.catalog, name name) RETURNS regclass
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		place text := (SELECT pg_catalog.format('%I.%I', n.nspname, create_store.name)
+					   FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+					   WHERE r.oid = c.source);
+	BEGIN
+		EXECUTE pg_catalog.format(
+			'CREATE TABLE %s (key pg_catalog.text COLLATE "C" PRIMARY KEY, text_hash pg_catalog.uuid NOT NULL,'
+			' model pg_catalog.bytea NOT NULL, embedding pg_catalog.float4[] NOT NULL)', place);
+		-- A vector does not compress, and one in the row is read without a second look-up.
+		EXECUTE pg_catalog.format('ALTER TABLE %s ALTER embedding SET STORAGE EXTERNAL, ALTER embedding SET STATISTICS 0', place);
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', place, 'embeddings of catalog "' || c.catalog || '"');
+		RETURN place::regclass;
+	END
+	$$;
+COMMENT ON FUNCTION create_store(product_llm.catalog, name) IS 'make an empty table of embeddings for a catalog';
+
+CREATE FUNCTION drop_catalog(catalog text) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.own_catalog_row(catalog);
+	BEGIN
+		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog) THEN
+			PERFORM product_llm.unbind_events(c.catalog);
+		END IF;
+		PERFORM product_llm.unwatch_source(c);
+		DELETE FROM product_llm.catalog AS t WHERE t.catalog = c.catalog;
+		EXECUTE pg_catalog.format('DROP VIEW %s', c.texts);
+		EXECUTE pg_catalog.format('DROP TABLE %s, %s, %s', c.store, c.words, c.terms);
+		IF c.next_store IS NOT NULL THEN
+			EXECUTE pg_catalog.format('DROP TABLE %s', c.next_store);
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION drop_catalog(text) IS 'forget a catalog and its side tables; the shop''s own tables stay as they are';
+
+CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text DEFAULT NULL, nearest text DEFAULT NULL,
+							  settings jsonb DEFAULT NULL)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+		dimensions int;
+	BEGIN
+		IF catalog IS NULL THEN
+			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
+		END IF;
+		c := product_llm.own_catalog_row(catalog);
+		PERFORM FROM product_llm.catalog AS t WHERE t.catalog = c.catalog FOR UPDATE;
+		IF settings IS NOT NULL THEN
+			PERFORM product_llm.check_catalog_settings(settings);
+			UPDATE product_llm.catalog AS t SET settings = pg_catalog.jsonb_strip_nulls(t.settings || alter_catalog.settings)
+			WHERE t.catalog = c.catalog;
+		END IF;
+		IF model IS NOT NULL AND model IS DISTINCT FROM coalesce(c.next_model, c.model) THEN
+			model := product_llm.embedding_model(model);
+			IF c.next_store IS NOT NULL THEN
+				EXECUTE pg_catalog.format('DROP TABLE %s', c.next_store);
+				UPDATE product_llm.catalog AS t SET next_store = NULL, next_model = NULL WHERE t.catalog = c.catalog;
+			END IF;
+			IF model <> c.model THEN
+				c.next_store := product_llm.create_store(c, product_llm.side_name(c.catalog, 'embedding_' ||
+					(SELECT pg_catalog.min(i) FROM pg_catalog.generate_series(1, 2) AS i
+					 WHERE product_llm.side_name(c.catalog, 'embedding_' || i)
+						<> (SELECT r.relname FROM pg_catalog.pg_class AS r WHERE r.oid = c.store))));
+				PERFORM product_llm.give_to_owner(c.source, ARRAY[c.next_store]);
+				UPDATE product_llm.catalog AS t SET next_store = c.next_store, next_model = alter_catalog.model
+				WHERE t.catalog = c.catalog;
+			END IF;
+		END IF;
+		IF sync IS NOT NULL AND sync <> c.sync THEN
+			IF sync = 'trigger' THEN
+				UPDATE product_llm.catalog AS t SET sync = 'trigger' WHERE t.catalog = c.catalog;
+				PERFORM product_llm.watch_source(c);
+				PERFORM product_llm.catalog_work(c.catalog, 'reconcile', NULL);
+			ELSIF sync = 'manual' THEN
+				PERFORM product_llm.unwatch_source(c);
+				UPDATE product_llm.catalog AS t SET sync = 'manual' WHERE t.catalog = c.catalog;
+			ELSE
+				RAISE EXCEPTION 'unknown sync "%"', sync USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'Use ''trigger'' or ''manual''.';
+			END IF;
+		END IF;
+		IF nearest IS NOT NULL AND nearest <> c.nearest THEN
+			IF nearest = 'hnsw' THEN
+				PERFORM product_llm.create_hnsw(c.store, c.model);
+			ELSIF nearest = 'exact' THEN
+				PERFORM product_llm.drop_hnsw(c.store);
+			ELSE
+				RAISE EXCEPTION 'unknown way to find the nearest "%"', nearest USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'Use ''exact'' or ''hnsw''.';
+			END IF;
+			UPDATE product_llm.catalog AS t SET nearest = alter_catalog.nearest WHERE t.catalog = c.catalog;
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION alter_catalog(text, text, text, text, jsonb) IS
+	'change what is not null: the model (searches use the old one until refresh_catalog has embedded all), sync, nearest (exact or hnsw), settings';
+
+CREATE FUNCTION create_hnsw(store regclass, model text) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		space name := (SELECT n.nspname FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n
+					   ON n.oid = e.extnamespace WHERE e.extname = 'vector');
+		dimensions int := (SELECT m.dimensions FROM product_llm.model AS m WHERE m.model = create_hnsw.model);
+	BEGIN
+		IF space IS NULL THEN
+			RAISE EXCEPTION 'extension "vector" is not installed' USING ERRCODE = 'undefined_object',
+				HINT = 'CREATE EXTENSION vector, from pgvector 0.8 or later; or keep nearest => ''exact''.';
+		END IF;
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s USING hnsw ((embedding::%I.vector(%s)) %I.vector_cosine_ops)',
+								  store, space, dimensions, space);
+	END
+	$$;
+COMMENT ON FUNCTION create_hnsw(regclass, text) IS 'index a table of embeddings with pgvector';
+
+CREATE FUNCTION drop_hnsw(store regclass) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		index regclass;
+	BEGIN
+		FOR index IN
+			SELECT i.indexrelid FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS r ON r.oid = i.indexrelid
+				JOIN pg_catalog.pg_am AS a ON a.oid = r.relam
+			WHERE i.indrelid = store AND a.amname = 'hnsw'
+		LOOP
+			EXECUTE pg_catalog.format('DROP INDEX %s', index);
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION drop_hnsw(regclass) IS 'drop the pgvector index of a table of embeddings';
+
+CREATE FUNCTION check_catalog_settings(settings jsonb) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		known CONSTANT text[] := '{semantic,feedback,title,together,content,popular,recency,explore,keep_lists}';
+		setting record;
+	BEGIN
+		IF pg_catalog.jsonb_typeof(settings) <> 'object' THEN
+			RAISE EXCEPTION 'settings must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+		FOR setting IN SELECT s.key, s.value FROM pg_catalog.jsonb_each(settings) AS s
+		LOOP
+			IF NOT setting.key = ANY (known) THEN
+				RAISE EXCEPTION 'unknown setting "%"', setting.key USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'There are: ' || pg_catalog.array_to_string(known, ', ') || '.';
+			END IF;
+			IF pg_catalog.jsonb_typeof(setting.value) NOT IN ('number', 'null')
+				OR (pg_catalog.jsonb_typeof(setting.value) = 'number' AND setting.value::pg_catalog.numeric NOT BETWEEN 0 AND 1000) THEN
+				RAISE EXCEPTION 'setting "%" must be a number between 0 and 1000', setting.key
+					USING ERRCODE = 'invalid_parameter_value';
+			END IF;
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION check_catalog_settings(jsonb) IS 'an error when a catalog''s settings are not known numbers';

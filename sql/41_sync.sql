@@ -1,0 +1,542 @@
+-- Staying true: triggers, reconciling, refreshing, and following what is done to the source.
+--
+-- One thing is done in all cases: given some keys (or all), compare the side tables with what the source says now,
+-- delete what is gone and compute what differs.  So it does not matter which statement has changed a row, or how often.
+
+CREATE FUNCTION catalog_sync() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'product_llm_catalog_sync' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION catalog_sync() IS
+	'trigger on a catalog''s source: reconciles the keys that the statement (or, in logical replication, the row) has touched';
+
+CREATE FUNCTION catalog_work(catalog text, work text, keys text[]) RETURNS text[]
+	AS 'MODULE_PATHNAME', 'product_llm_catalog_work' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION catalog_work(text, text, text[]) IS
+	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, prune, count, pairs or forget';
+
+CREATE FUNCTION changes_partitions(command pg_ddl_command) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'product_llm_changes_partitions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION changes_partitions(pg_ddl_command) IS 'does a DDL command attach or detach a partition?';
+
+-- ---- reconciling; these run as the owner, with a bare search path ----
+
+-- The part of a query that limits texts to some keys, in the key's own type so that its index serves.
+CREATE FUNCTION key_condition(c product_llm.catalog, parameter text) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format('v.key = ANY (%s::pg_catalog.text[]::%s[])', parameter,
+								 pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL))
+		FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+		WHERE a.attrelid = (c).texts AND a.attname = 'key'
+	$$;
+COMMENT ON FUNCTION key_condition(product_llm.catalog, text) IS 'SQL condition that a product''s key is in an array of texts';
+
+CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+		batch text[];
+	BEGIN
+		PERFORM product_llm.catalog_prune(catalog, keys);
+		IF keys IS NULL THEN
+			FOR batch IN
+				SELECT pg_catalog.array_agg(s.key)
+				FROM pg_catalog.unnest(product_llm.catalog_stale(catalog, NULL)) WITH ORDINALITY AS s (key, n)
+				GROUP BY (s.n - 1) / 4096
+			LOOP
+				PERFORM product_llm.catalog_compute(c, batch, false);
+			END LOOP;
+			PERFORM product_llm.catalog_count(catalog, NULL);
+		ELSE
+			PERFORM product_llm.catalog_compute(c, keys, false);
+			-- The statistics follow the table in steps, so that writers do not queue for one row.
+			IF pg_catalog.pg_relation_size(c.words) > 2 * coalesce((c.statistics ->> 'bytes')::pg_catalog.int8, 0)
+				AND pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN
+				PERFORM product_llm.catalog_count(catalog, NULL);
+			END IF;
+		END IF;
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_reconcile(text, text[]) IS
+	'make the side tables of a catalog agree with its source, for these keys or, with NULL, for all';
+
+CREATE FUNCTION catalog_prune(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+		side regclass;
+	BEGIN
+		FOREACH side IN ARRAY pg_catalog.array_remove(ARRAY[c.store, c.next_store, c.words], NULL)
+		LOOP
+			IF keys IS NULL THEN
+				EXECUTE pg_catalog.format(
+					'DELETE FROM %s AS s WHERE NOT EXISTS (SELECT FROM %s AS v WHERE product_llm.key_text(v.key) = s.key)',
+					side, c.texts);
+			ELSE
+				EXECUTE pg_catalog.format(
+					'DELETE FROM %s AS s WHERE s.key = ANY ($1) AND NOT s.key = ANY (ARRAY('
+					'SELECT product_llm.key_text(v.key) FROM %s AS v WHERE %s))',
+					side, c.texts, product_llm.key_condition(c, '$1')) USING keys;
+			END IF;
+		END LOOP;
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_prune(text, text[]) IS 'delete from the side tables what the source does not have any more';
+
+CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+		stale text[];
+	BEGIN
+		EXECUTE pg_catalog.format(
+			'SELECT pg_catalog.array_agg(k.key ORDER BY k.key COLLATE "C") FROM (SELECT t.key'
+			' FROM (SELECT product_llm.key_text(v.key) COLLATE "C" AS key, v.title, v.content FROM %1$s AS v) AS t'
+			' LEFT JOIN %2$s AS s ON s.key = t.key AND s.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND s.model = $1'
+			' LEFT JOIN %4$s AS n ON n.key = t.key AND n.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND n.model = $2'
+			' LEFT JOIN %3$s AS w ON w.key = t.key AND w.text_hash = product_llm.words_hash(t.title, t.content)'
+			' WHERE (s.key IS NULL OR w.key IS NULL OR (%5$L AND n.key IS NULL)) AND ($3 IS NULL OR t.key > $3)'
+			' ORDER BY t.key LIMIT 100000) AS k',
+			c.texts, c.store, c.words, coalesce(c.next_store, c.store), c.next_store IS NOT NULL)
+			INTO stale
+			USING product_llm.model_identity(c.model), product_llm.model_identity(c.next_model), keys[1];
+		RETURN stale;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_stale(text, text[]) IS
+	'keys of products whose side rows are missing or out of date, in order after the given key, at most 100,000';
+
+CREATE FUNCTION model_identity(model text) RETURNS bytea
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$ SELECT m.sha256 FROM product_llm.model AS m WHERE m.model = $1 $$;
+COMMENT ON FUNCTION model_identity(text) IS 'what a model is known by, whatever its name';
+
+CREATE FUNCTION words_hash(title text, content text) RETURNS uuid
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$ SELECT pg_catalog.md5(title || E'\x01' || content)::pg_catalog.uuid $$;
+COMMENT ON FUNCTION words_hash(text, text) IS 'changes when the words of a product change';
+
+CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boolean) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		twice text;
+	BEGIN
+		EXECUTE pg_catalog.format(
+			'SELECT pg_catalog.min(k.key) FROM (SELECT product_llm.key_text(v.key) AS key FROM %s AS v WHERE %s'
+			' GROUP BY 1 HAVING pg_catalog.count(*) > 1) AS k', c.texts, product_llm.key_condition(c, '$1'))
+			INTO twice USING keys;
+		IF twice IS NOT NULL THEN
+			RAISE EXCEPTION 'key "%" of catalog "%" stands for more than one row', twice, c.catalog
+				USING ERRCODE = 'unique_violation', HINT = 'A key must name one product of the source.';
+		END IF;
+		PERFORM product_llm.catalog_compute_words(c, keys, online);
+		PERFORM product_llm.catalog_compute_vectors(c, c.store, c.model, keys, online);
+		IF c.next_store IS NOT NULL THEN
+			PERFORM product_llm.catalog_compute_vectors(c, c.next_store, c.next_model, keys, online);
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_compute(product_llm.catalog, text[], boolean) IS
+	'compute what is missing or stale of these products; online: leave out rows that somebody is changing at the moment';
+
+CREATE FUNCTION catalog_compute_vectors(c product_llm.catalog, store regclass, model text, keys text[], online boolean)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	BEGIN
+		EXECUTE pg_catalog.format(
+			'WITH stale AS MATERIALIZED ('
+			'  SELECT pg_catalog.array_agg(t.key) AS keys, pg_catalog.array_agg(t.hash) AS hashes, pg_catalog.array_agg(t.content) AS contents'
+			'  FROM (SELECT product_llm.key_text(v.key) AS key, pg_catalog.md5(v.content)::pg_catalog.uuid AS hash, v.content FROM %1$s AS v WHERE %3$s) AS t'
+			'  LEFT JOIN %2$s AS s ON s.key = t.key'
+			'  WHERE s.key IS NULL OR s.text_hash <> t.hash OR s.model <> $3'
+			'), embedded AS MATERIALIZED ('
+			'  SELECT r.key, r.hash, r.embedding FROM stale,'
+			'  ROWS FROM (pg_catalog.unnest(stale.keys), pg_catalog.unnest(stale.hashes), product_llm.embed($2, stale.contents)) AS r (key, hash, embedding)'
+			') %4$s'
+			' INSERT INTO %2$s AS s (key, text_hash, model, embedding)'
+			' SELECT e.key, e.hash, $3, e.embedding FROM %5$s'
+			' ON CONFLICT (key) DO UPDATE SET text_hash = excluded.text_hash, model = excluded.model, embedding = excluded.embedding',
+			c.texts, store, product_llm.key_condition(c, '$1'),
+			-- Embedding takes time in which others may write.  What they have changed since, or are changing, is left out.
+			CASE WHEN online THEN pg_catalog.format(
+				', locked AS MATERIALIZED (SELECT product_llm.key_text(v.key) AS key, pg_catalog.md5(v.content)::pg_catalog.uuid AS hash'
+				' FROM %s AS v WHERE %s AND EXISTS (SELECT FROM embedded) FOR SHARE SKIP LOCKED)',
+				c.texts, product_llm.key_condition(c, '$1')) ELSE '' END,
+			CASE WHEN online THEN 'embedded AS e JOIN locked AS l ON l.key = e.key AND l.hash = e.hash' ELSE 'embedded AS e' END)
+			USING keys, model, product_llm.model_identity(model);
+	END
+	$$;
+COMMENT ON FUNCTION catalog_compute_vectors(product_llm.catalog, regclass, text, text[], boolean) IS
+	'embed what is missing or stale of these products, as one batch';
+
+CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online boolean) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	BEGIN
+		EXECUTE pg_catalog.format(
+			'WITH current AS MATERIALIZED ('
+			'  SELECT product_llm.key_text(v.key) AS key, product_llm.words_hash(v.title, v.content) AS hash, v.title, v.content'
+			'  FROM %1$s AS v WHERE %3$s%4$s'
+			'), written AS ('
+			'  INSERT INTO %2$s (key, text_hash, title_words, body_words, words)'
+			'  SELECT t.key, t.hash, product_llm.count_words(f.title), product_llm.count_words(f.body),'
+			'    pg_catalog.setweight(pg_catalog.to_tsvector($2, f.title), ''A'') || pg_catalog.setweight(pg_catalog.to_tsvector($2, f.body), ''B'')'
+			'  FROM (SELECT c.* FROM current AS c LEFT JOIN %2$s AS w ON w.key = c.key'
+			'        WHERE w.key IS NULL OR w.text_hash <> c.hash) AS t'
+			'  CROSS JOIN LATERAL (SELECT product_llm.segment(t.title) AS title, product_llm.segment(t.content) AS body OFFSET 0) AS f'
+			'  ON CONFLICT (key) DO UPDATE SET text_hash = excluded.text_hash, title_words = excluded.title_words,'
+			'    body_words = excluded.body_words, words = excluded.words'
+			'  RETURNING words'
+			'), used AS ('
+			'  SELECT DISTINCT u.lexeme COLLATE "C" AS term FROM written, pg_catalog.unnest(written.words) AS u'
+			'  WHERE pg_catalog.length(u.lexeme) BETWEEN 3 AND 40'
+			')'
+			' INSERT INTO %5$s (term, grams) SELECT u.term, product_llm.term_grams(u.term) FROM used AS u'
+			' WHERE NOT EXISTS (SELECT FROM %5$s AS t WHERE t.term = u.term) ORDER BY u.term',
+			c.texts, c.words, product_llm.key_condition(c, '$1'),
+			CASE WHEN online THEN ' FOR SHARE SKIP LOCKED' ELSE '' END, c.terms)
+			USING keys, c.language;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_compute_words(product_llm.catalog, text[], boolean) IS
+	'index the words of what is missing or stale of these products';
+
+CREATE FUNCTION count_words(segmented text) RETURNS integer
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT CASE WHEN segmented = '' THEN 0
+			ELSE 1 + pg_catalog.length(segmented) - pg_catalog.length(pg_catalog.replace(segmented, ' ', '')) END
+	$$;
+COMMENT ON FUNCTION count_words(text) IS 'number of terms that segment() has made';
+
+-- Terms that have gone out of use stay until here: they cost a row, and nobody finds what no product has.
+CREATE FUNCTION catalog_count(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+		counted jsonb;
+	BEGIN
+		SELECT * INTO c FROM product_llm.catalog AS t WHERE t.catalog = catalog_count.catalog FOR UPDATE SKIP LOCKED;
+		IF FOUND THEN
+			EXECUTE pg_catalog.format(
+				'SELECT pg_catalog.jsonb_build_object(''rows'', pg_catalog.count(*), ''title'', coalesce(pg_catalog.round(pg_catalog.avg(title_words), 2), 0),'
+				' ''body'', coalesce(pg_catalog.round(pg_catalog.avg(body_words), 2), 0), ''bytes'', pg_catalog.pg_relation_size(%L)) FROM %s',
+				c.words, c.words) INTO counted;
+			UPDATE product_llm.catalog AS t SET statistics = counted WHERE t.catalog = c.catalog;
+		END IF;
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_count(text, text[]) IS 'count the texts of a catalog and their length';
+
+CREATE FUNCTION catalog_refresh(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+	BEGIN
+		PERFORM product_llm.catalog_compute(c, keys,
+			(SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source));
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_refresh(text, text[]) IS 'compute what is missing or stale of these products while others write';
+
+-- The new model's vectors are complete but for what was written in the last moment: stop writers for that moment.
+CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+	BEGIN
+		IF (SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
+			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
+		END IF;
+		PERFORM product_llm.catalog_reconcile(catalog, NULL);
+		IF c.nearest = 'hnsw' THEN
+			PERFORM product_llm.create_hnsw(c.next_store, c.next_model);
+		END IF;
+		UPDATE product_llm.catalog AS t SET store = c.next_store, model = c.next_model, next_store = NULL, next_model = NULL
+		WHERE t.catalog = c.catalog;
+		EXECUTE pg_catalog.format('DROP TABLE %s', c.store);
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_switch(text, text[]) IS 'let searches use the vectors of the new model';
+
+CREATE PROCEDURE refresh_catalog(catalog text)
+	LANGUAGE plpgsql
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.own_catalog_row(catalog);
+		stale text[];
+		after text;
+		batch CONSTANT int := 1024;
+		worked bigint := 0;
+	BEGIN
+		IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
+			RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available';
+		END IF;
+		PERFORM product_llm.catalog_work(c.catalog, 'prune', NULL);
+		stale := product_llm.catalog_work(c.catalog, 'stale', NULL);
+		INSERT INTO product_llm.catalog_progress AS p (catalog, started_at, updated_at, done, total, state)
+		VALUES (c.catalog, pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp(), 0, coalesce(pg_catalog.cardinality(stale), 0), 'running')
+		ON CONFLICT ON CONSTRAINT catalog_progress_pkey DO UPDATE
+		SET started_at = excluded.started_at, updated_at = excluded.updated_at, done = 0, total = excluded.total, state = 'running';
+		COMMIT;
+		-- Twice, because the first round leaves out what somebody was changing.
+		FOR round IN 1 .. 2
+		LOOP
+			WHILE stale IS NOT NULL
+			LOOP
+				FOR i IN 0 .. (pg_catalog.cardinality(stale) - 1) / batch
+				LOOP
+					IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
+						RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available';
+					END IF;
+					PERFORM product_llm.catalog_work(c.catalog, 'refresh', stale[i * batch + 1 : (i + 1) * batch]);
+					worked := worked + pg_catalog.cardinality(stale[i * batch + 1 : (i + 1) * batch]);
+					UPDATE product_llm.catalog_progress AS p SET done = worked, total = greatest(p.total, worked),
+						updated_at = pg_catalog.clock_timestamp()
+					WHERE p.catalog = c.catalog;
+					COMMIT;
+				END LOOP;
+				after := stale[pg_catalog.cardinality(stale)];
+				stale := product_llm.catalog_work(c.catalog, 'stale', ARRAY[after]);
+			END LOOP;
+			stale := product_llm.catalog_work(c.catalog, 'stale', NULL);
+			EXIT WHEN stale IS NULL;
+		END LOOP;
+		c := product_llm.own_catalog_row(catalog);
+		IF c.next_store IS NOT NULL THEN
+			PERFORM product_llm.catalog_work(c.catalog, 'switch', NULL);
+		END IF;
+		PERFORM product_llm.catalog_work(c.catalog, 'count', NULL);
+		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog) THEN
+			PERFORM product_llm.catalog_work(c.catalog, 'pairs', NULL);
+		END IF;
+		UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.clock_timestamp() WHERE t.catalog = c.catalog;
+		UPDATE product_llm.catalog_progress AS p SET state = 'done', updated_at = pg_catalog.clock_timestamp()
+		WHERE p.catalog = c.catalog;
+		COMMIT;
+	END
+	$$;
+COMMENT ON PROCEDURE refresh_catalog(text) IS
+	'embed what is missing or stale, in batches, committing after each; can be stopped and called again; completes a change of model';
+
+CREATE VIEW refresh_progress WITH (security_barrier) AS
+	SELECT p.catalog COLLATE "default" AS catalog, p.state, p.done, p.total, p.started_at, p.updated_at,
+		round((p.done / nullif(extract(epoch FROM p.updated_at - p.started_at), 0))::numeric, 1) AS rows_per_second,
+		CASE WHEN p.state = 'running' AND p.done > 0
+			THEN (p.updated_at - p.started_at) * ((p.total - p.done)::float8 / p.done) END AS eta
+	FROM product_llm.catalog_progress AS p
+	WHERE product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = p.catalog));
+COMMENT ON VIEW refresh_progress IS 'how far refresh_catalog is, for the catalogs that one owns';
+
+-- ---- triggers ----
+
+CREATE FUNCTION watched_tables(source regclass) RETURNS SETOF regclass
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT source
+		UNION
+		SELECT t.relid FROM pg_catalog.pg_partition_tree(source) AS t JOIN pg_catalog.pg_class AS r ON r.oid = t.relid
+		WHERE r.relkind IN ('r', 'p')
+	$$;
+COMMENT ON FUNCTION watched_tables(regclass) IS 'a table and its partitions';
+
+CREATE FUNCTION trigger_name(catalog text, what text) RETURNS name
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$ SELECT ('product_llm_' || catalog || '_' || what)::name $$;
+COMMENT ON FUNCTION trigger_name(text, text) IS 'name of a catalog''s trigger';
+
+-- Statements fire the triggers of the table that they name: hence each partition has its own.
+CREATE FUNCTION watch(relation regclass, catalog text, function text, watched regclass) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		event text;
+		what text := pg_catalog.replace(function, 'catalog_', '');
+	BEGIN
+		FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate']
+		LOOP
+			CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = relation
+								  AND t.tgname = product_llm.trigger_name(catalog, what || '_' || event));
+			EXECUTE pg_catalog.format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION product_llm.%I(%L)',
+				product_llm.trigger_name(catalog, what || '_' || event), event, relation,
+				CASE event WHEN 'insert' THEN 'REFERENCING NEW TABLE AS new_rows'
+					WHEN 'update' THEN 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'
+					WHEN 'delete' THEN 'REFERENCING OLD TABLE AS old_rows' ELSE '' END, function, catalog);
+			IF event = 'truncate' THEN
+				EXECUTE pg_catalog.format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', relation,
+										  product_llm.trigger_name(catalog, what || '_' || event));
+			END IF;
+		END LOOP;
+		-- Logical replication fires no statement triggers.  The partitions inherit this one.
+		IF relation = watched AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = relation
+											  AND t.tgname = product_llm.trigger_name(catalog, what || '_replica')) THEN
+			EXECUTE pg_catalog.format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION product_llm.%I(%L)',
+				product_llm.trigger_name(catalog, what || '_replica'), relation, function, catalog);
+			EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE REPLICA TRIGGER %I', relation,
+									  product_llm.trigger_name(catalog, what || '_replica'));
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION watch(regclass, text, text, regclass) IS 'put the triggers of a catalog on a table or one of its partitions';
+
+CREATE FUNCTION unwatch(relation regclass, catalog text, function text) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		name name;
+	BEGIN
+		FOR name IN
+			SELECT t.tgname FROM pg_catalog.pg_trigger AS t
+			WHERE t.tgrelid = relation AND t.tgparentid = 0
+				AND t.tgname = ANY (ARRAY(SELECT product_llm.trigger_name(catalog, pg_catalog.replace(function, 'catalog_', '') || '_' || e)
+					FROM pg_catalog.unnest(ARRAY['insert', 'update', 'delete', 'truncate', 'replica']) AS e))
+		LOOP
+			EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', name, relation);
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION unwatch(regclass, text, text) IS 'remove the triggers of a catalog from a table';
+
+CREATE FUNCTION watch_source(c product_llm.catalog) RETURNS void
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$ SELECT product_llm.watch(w, (c).catalog, 'catalog_sync', (c).source) FROM product_llm.watched_tables((c).source) AS w $$;
+COMMENT ON FUNCTION watch_source(product_llm.catalog) IS 'put the triggers of a catalog on its source';
+
+CREATE FUNCTION unwatch_source(c product_llm.catalog) RETURNS void
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$ SELECT product_llm.unwatch(w, (c).catalog, 'catalog_sync') FROM product_llm.watched_tables((c).source) AS w $$;
+COMMENT ON FUNCTION unwatch_source(product_llm.catalog) IS 'remove the triggers of a catalog from its source';
+
+-- ---- following DDL ----
+
+CREATE FUNCTION catalog_follow() RETURNS event_trigger
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		d record;
+		c product_llm.catalog;
+		e product_llm.catalog_events;
+		name name;
+		leaf regclass;
+		root oid;
+	BEGIN
+		FOR d IN SELECT * FROM pg_catalog.pg_event_trigger_ddl_commands() AS t WHERE t.classid = 'pg_catalog.pg_class'::regclass
+		LOOP
+			root := coalesce(pg_catalog.pg_partition_root(d.objid)::oid, d.objid);
+			FOR c IN SELECT * FROM product_llm.catalog AS t WHERE t.source::oid IN (d.objid, root)
+			LOOP
+				SELECT a.attname INTO name FROM pg_catalog.pg_attribute AS a
+				WHERE a.attrelid = c.source AND a.attnum = d.objsubid AND d.objsubid > 0 AND d.objid = c.source::oid;
+				IF FOUND AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+										 WHERE a.attrelid = c.source AND a.attname = c.key AND NOT a.attisdropped) THEN
+					UPDATE product_llm.catalog AS t SET key = name WHERE t.catalog = c.catalog;
+				END IF;
+				IF (SELECT pg_catalog.count(DISTINCT r.relowner) FROM pg_catalog.pg_class AS r
+					WHERE r.oid IN (c.source, c.store, c.words, c.terms, c.texts)) > 1 THEN
+					PERFORM product_llm.give_to_owner(c.source, pg_catalog.array_remove(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store], NULL));
+				END IF;
+				IF product_llm.changes_partitions(d.command) AND c.sync = 'trigger' THEN
+					PERFORM product_llm.watch_source(c);
+					FOR leaf IN
+						SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g
+						WHERE g.tgname = product_llm.trigger_name(c.catalog, 'sync_insert')
+							AND g.tgrelid NOT IN (SELECT w::oid FROM product_llm.watched_tables(c.source) AS w)
+					LOOP
+						PERFORM product_llm.unwatch(leaf, c.catalog, 'catalog_sync');
+					END LOOP;
+					PERFORM product_llm.catalog_work(c.catalog, 'reconcile', NULL);
+				END IF;
+			END LOOP;
+			FOR e IN SELECT * FROM product_llm.catalog_events AS t WHERE t.source::oid IN (d.objid, root)
+			LOOP
+				PERFORM product_llm.follow_events(e, d.objid, d.objsubid, product_llm.changes_partitions(d.command));
+			END LOOP;
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_follow() IS
+	'follows what is done to sources: renamed columns, other owners, partitions that come and go';
+
+CREATE FUNCTION catalog_dropped() RETURNS event_trigger
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		gone oid[] := ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
+							WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0);
+		c product_llm.catalog;
+		e product_llm.catalog_events;
+		side regclass;
+	BEGIN
+		IF pg_catalog.to_regclass('product_llm.catalog') IS NULL OR pg_catalog.to_regclass('product_llm.catalog_events') IS NULL THEN
+			RETURN;
+		END IF;
+		FOR e IN DELETE FROM product_llm.catalog_events AS t WHERE t.source::oid = ANY (gone)
+				 OR t.catalog IN (SELECT k.catalog FROM product_llm.catalog AS k
+								  WHERE k.source::oid = ANY (gone) OR k.texts::oid = ANY (gone) OR k.store::oid = ANY (gone) OR k.words::oid = ANY (gone))
+				 RETURNING *
+		LOOP
+			FOREACH side IN ARRAY ARRAY[e.pairs, e.lists, e.feedback]
+			LOOP
+				IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = side) THEN
+					EXECUTE pg_catalog.format('DROP TABLE %s', side);
+				END IF;
+			END LOOP;
+			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.source) THEN
+				PERFORM product_llm.unwatch(w, e.catalog, 'events_sync') FROM product_llm.watched_tables(e.source) AS w;
+			END IF;
+		END LOOP;
+		FOR c IN DELETE FROM product_llm.catalog AS t
+				 WHERE t.source::oid = ANY (gone) OR t.texts::oid = ANY (gone) OR t.store::oid = ANY (gone) OR t.words::oid = ANY (gone)
+				 RETURNING *
+		LOOP
+			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
+				PERFORM product_llm.unwatch_source(c);
+			END IF;
+			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.texts) THEN
+				EXECUTE pg_catalog.format('DROP VIEW %s', c.texts);
+			END IF;
+			FOREACH side IN ARRAY pg_catalog.array_remove(ARRAY[c.store, c.words, c.terms, c.next_store], NULL)
+			LOOP
+				IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = side) THEN
+					EXECUTE pg_catalog.format('DROP TABLE %s', side);
+				END IF;
+			END LOOP;
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_dropped() IS 'forgets the catalogs whose source or side tables are dropped';
+
+CREATE EVENT TRIGGER product_llm_follow ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
+	EXECUTE FUNCTION product_llm.catalog_follow();
+COMMENT ON EVENT TRIGGER product_llm_follow IS 'follows what is done to the sources of catalogs';
+CREATE EVENT TRIGGER product_llm_dropped ON sql_drop EXECUTE FUNCTION product_llm.catalog_dropped();
+COMMENT ON EVENT TRIGGER product_llm_dropped IS 'forgets the catalogs whose source is dropped';
+
+-- ---- what there is ----
+
+CREATE FUNCTION catalog_counts(catalog text, OUT products bigint, OUT embedded bigint, OUT stale bigint)
+	AS 'MODULE_PATHNAME', 'product_llm_catalog_counts' LANGUAGE C STABLE STRICT PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION catalog_counts(text) IS
+	'products that the caller sees; to callers from whom no row is hidden, also how many are embedded and how many of those are out of date';
+
+CREATE VIEW catalogs AS
+	SELECT c.catalog COLLATE "default" AS catalog, c.source, c.model COLLATE "default" AS model,
+		n.products, n.embedded, n.stale, c.last_refresh, c.sync, c.nearest, c.next_model COLLATE "default" AS next_model,
+		c.language, c.key, c.settings, c.created_at
+	FROM product_llm.catalog AS c
+	CROSS JOIN LATERAL product_llm.catalog_counts(c.catalog) AS n
+	WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.source)
+		AND pg_catalog.has_any_column_privilege(c.source, 'SELECT');
+COMMENT ON VIEW catalogs IS 'the catalogs whose products the caller may see';

@@ -1,0 +1,210 @@
+-- Events: the shop's own table of views, carts and purchases is bound to a catalog, not copied.
+--
+-- What is learnt from it stands in <catalog>_pair: for two products the sum of what each visitor has contributed, whole
+-- numbers all of them, so that adding a visitor and taking the same visitor away again leave exactly what was.  A row is
+-- added for each change; refresh_catalog adds them up.
+
+CREATE FUNCTION pair_weights(items text[])
+	RETURNS TABLE (a text, b text, weight bigint)
+	AS 'MODULE_PATHNAME', 'product_llm_pair_weights' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
+COMMENT ON FUNCTION pair_weights(text[]) IS
+	'what one visitor''s products, in order of time, contribute to the table of pairs; a = b counts the visitor';
+
+CREATE FUNCTION events_sync() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'product_llm_events_sync' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION events_sync() IS
+	'trigger on a bound table of events: adds what the visitors of the statement contribute to the pairs now, less what they did before';
+
+CREATE FUNCTION events_row(catalog text) RETURNS product_llm.catalog_events
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		e product_llm.catalog_events;
+	BEGIN
+		SELECT * INTO e FROM product_llm.catalog_events AS t WHERE t.catalog OPERATOR(pg_catalog.=) $1;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'catalog "%" has no events', $1
+				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'product_llm.bind_events tells it where they are.';
+		END IF;
+		RETURN e;
+	END
+	$$;
+COMMENT ON FUNCTION events_row(text) IS 'the table of events of a catalog, or an error';
+
+CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item name, at name, kind name DEFAULT NULL,
+							weights jsonb DEFAULT NULL)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+		e product_llm.catalog_events;
+		"column" name;
+		space name;
+		weight record;
+		relation regclass;
+	BEGIN
+		IF catalog IS NULL OR source IS NULL OR visitor IS NULL OR item IS NULL OR at IS NULL THEN
+			RAISE EXCEPTION 'catalog, source, visitor, item and at must not be null' USING ERRCODE = 'null_value_not_allowed';
+		END IF;
+		c := product_llm.own_catalog_row(catalog);
+		IF EXISTS (SELECT FROM product_llm.catalog_events AS t WHERE t.catalog = c.catalog) THEN
+			RAISE EXCEPTION 'catalog "%" already has events', c.catalog USING ERRCODE = 'duplicate_object',
+				HINT = 'product_llm.unbind_events unbinds them.';
+		END IF;
+		IF (SELECT r.relkind NOT IN ('r', 'p') FROM pg_catalog.pg_class AS r WHERE r.oid = source) THEN
+			RAISE EXCEPTION '"%" is not a table', source USING ERRCODE = 'wrong_object_type';
+		END IF;
+		IF (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = source)
+			<> (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
+			RAISE EXCEPTION 'table % and the source of catalog "%" have different owners', source, c.catalog
+				USING ERRCODE = 'insufficient_privilege', HINT = 'What is learnt from events belongs to one owner.';
+		END IF;
+		FOREACH "column" IN ARRAY pg_catalog.array_remove(ARRAY[visitor, item, at, kind], NULL)
+		LOOP
+			IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = "column"
+						   AND a.attnum > 0 AND NOT a.attisdropped) THEN
+				RAISE EXCEPTION 'column "%" of relation "%" does not exist', "column", source USING ERRCODE = 'undefined_column';
+			END IF;
+		END LOOP;
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = at
+					   AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)) THEN
+			RAISE EXCEPTION 'column "%" of relation "%" is not a timestamp or date', at, source USING ERRCODE = 'datatype_mismatch';
+		END IF;
+		IF weights IS NOT NULL THEN
+			IF kind IS NULL OR pg_catalog.jsonb_typeof(weights) <> 'object' THEN
+				RAISE EXCEPTION 'weights must be a JSON object of a number for each kind, and kind a column'
+					USING ERRCODE = 'invalid_parameter_value', HINT = 'For example {"view": 1, "cart": 3, "purchase": 5}.';
+			END IF;
+			FOR weight IN SELECT w.key, w.value FROM pg_catalog.jsonb_each(weights) AS w
+			LOOP
+				IF pg_catalog.jsonb_typeof(weight.value) <> 'number' OR weight.value::pg_catalog.numeric NOT BETWEEN 0 AND 1000 THEN
+					RAISE EXCEPTION 'weight of "%" must be a number between 0 and 1000', weight.key
+						USING ERRCODE = 'invalid_parameter_value';
+				END IF;
+			END LOOP;
+		END IF;
+
+		SELECT n.nspname INTO space FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+		WHERE r.oid = c.source;
+		e := (c.catalog, source, visitor, item, at, kind, weights, NULL, NULL, NULL, NULL);
+		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (a pg_catalog.text COLLATE "C" NOT NULL,'
+			' b pg_catalog.text COLLATE "C" NOT NULL, weight pg_catalog.int8 NOT NULL)', space, product_llm.side_name(catalog, 'pair'));
+		e.pairs := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'pair'))::regclass;
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (a) INCLUDE (b, weight)', e.pairs);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (b)', e.pairs);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (weight) INCLUDE (a) WHERE a = b', e.pairs);
+		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (list pg_catalog.uuid PRIMARY KEY, at pg_catalog.timestamptz NOT NULL,'
+			' visitor pg_catalog.text COLLATE "C" NOT NULL, keys pg_catalog.text[] COLLATE "C" NOT NULL, sources pg_catalog.text[] NOT NULL,'
+			' parts pg_catalog.float4[] NOT NULL, propensities pg_catalog.float8[] NOT NULL)',
+			space, product_llm.side_name(catalog, 'list'));
+		e.lists := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'list'))::regclass;
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (visitor)', e.lists);
+		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (list pg_catalog.uuid NOT NULL, key pg_catalog.text COLLATE "C" NOT NULL,'
+			' event pg_catalog.text NOT NULL, at pg_catalog.timestamptz NOT NULL, PRIMARY KEY (list, key, event))',
+			space, product_llm.side_name(catalog, 'feedback'));
+		e.feedback := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'feedback'))::regclass;
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', e.pairs, 'what catalog "' || catalog || '" has learnt of products seen or bought together');
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', e.lists, 'lists that catalog "' || catalog || '" has recommended');
+		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', e.feedback, 'what became of the lists of catalog "' || catalog || '"');
+		PERFORM product_llm.give_to_owner(c.source, ARRAY[e.pairs, e.lists, e.feedback]);
+
+		INSERT INTO product_llm.catalog_events SELECT (e).*;
+		IF c.sync = 'trigger' THEN
+			FOR relation IN SELECT w FROM product_llm.watched_tables(source) AS w
+			LOOP
+				PERFORM product_llm.watch(relation, catalog, 'events_sync', source);
+			END LOOP;
+		END IF;
+		PERFORM product_llm.catalog_work(catalog, 'pairs', NULL);
+	END
+	$$;
+COMMENT ON FUNCTION bind_events(text, regclass, name, name, name, name, jsonb) IS
+	'learn from the shop''s own table of events; weights says how much each kind counts, 0 for not at all';
+
+CREATE FUNCTION unbind_events(catalog text) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.own_catalog_row(catalog);
+		e product_llm.catalog_events := product_llm.events_row(catalog);
+	BEGIN
+		PERFORM product_llm.unwatch(w, c.catalog, 'events_sync') FROM product_llm.watched_tables(e.source) AS w;
+		DELETE FROM product_llm.catalog_events AS t WHERE t.catalog = c.catalog;
+		EXECUTE pg_catalog.format('DROP TABLE %s, %s, %s', e.pairs, e.lists, e.feedback);
+	END
+	$$;
+COMMENT ON FUNCTION unbind_events(text) IS 'forget a catalog''s events and all that was learnt from them';
+
+CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attribute int, partitions boolean) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		name name;
+		"column" text;
+		old name;
+		leaf regclass;
+	BEGIN
+		SELECT a.attname INTO name FROM pg_catalog.pg_attribute AS a
+		WHERE a.attrelid = e.source AND a.attnum = attribute AND attribute > 0 AND relation = e.source::oid;
+		IF FOUND THEN
+			FOR "column", old IN SELECT * FROM (VALUES ('visitor', e.visitor), ('item', e.item), ('at', e.at), ('kind', e.kind)) AS v
+			LOOP
+				IF old IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = e.source
+												   AND a.attname = old AND NOT a.attisdropped) THEN
+					EXECUTE pg_catalog.format('UPDATE product_llm.catalog_events SET %I = $1 WHERE catalog = $2', "column")
+						USING name, e.catalog;
+				END IF;
+			END LOOP;
+		END IF;
+		IF partitions AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
+			PERFORM product_llm.watch(w, e.catalog, 'events_sync', e.source) FROM product_llm.watched_tables(e.source) AS w;
+			FOR leaf IN
+				SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g
+				WHERE g.tgname = product_llm.trigger_name(e.catalog, 'events_sync_insert')
+					AND g.tgrelid NOT IN (SELECT w::oid FROM product_llm.watched_tables(e.source) AS w)
+			LOOP
+				PERFORM product_llm.unwatch(leaf, e.catalog, 'events_sync');
+			END LOOP;
+			PERFORM product_llm.catalog_work(e.catalog, 'pairs', NULL);
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION follow_events(product_llm.catalog_events, oid, int, boolean) IS
+	'follows what is done to a bound table of events';
+
+-- SQL for the events that count, as visitor, item, at; from a query over the events' columns.
+CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format('SELECT product_llm.key_text(%I) AS visitor, product_llm.key_text(%I) AS item, %I::pg_catalog.timestamptz AS at'
+			' FROM %s WHERE %I IS NOT NULL AND %I IS NOT NULL AND %I IS NOT NULL%s',
+			(e).visitor, (e).item, (e).at, rows, (e).visitor, (e).item, (e).at,
+			CASE WHEN (e).kind IS NOT NULL AND (e).weights IS NOT NULL
+				THEN pg_catalog.format(' AND coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(%I))::pg_catalog.float8, 1) > 0', (e).weights, (e).kind)
+				ELSE '' END)
+	$$;
+COMMENT ON FUNCTION counted_events(product_llm.catalog_events, text) IS
+	'SQL for a bound table''s events that count: visitor, item, at';
+
+-- Run as the owner: add up the changes, or build all anew where no trigger has kept the table.
+CREATE FUNCTION catalog_pairs(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	AS $$
+	DECLARE
+		e product_llm.catalog_events := product_llm.events_row(catalog);
+	BEGIN
+		-- Writers of events wait for a moment, so that none of their changes falls between reading and deleting.
+		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
+		EXECUTE pg_catalog.format('DELETE FROM %s', e.pairs);
+		EXECUTE pg_catalog.format(
+			'INSERT INTO %s (a, b, weight) SELECT p.a, p.b, pg_catalog.sum(p.weight)::pg_catalog.int8'
+			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
+			' CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p'
+			' GROUP BY p.a, p.b ORDER BY p.a COLLATE "C", p.b COLLATE "C"',
+			e.pairs, product_llm.counted_events(e, e.source::text));
+		UPDATE product_llm.catalog_events AS t SET last_refresh = pg_catalog.clock_timestamp() WHERE t.catalog = e.catalog;
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_pairs(text, text[]) IS 'build the table of pairs of a catalog anew from its events';

@@ -1,0 +1,399 @@
+/*
+ * find.c -- lists of keys, visibility, and nearest vectors: see find.h.
+ */
+#include "find.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "sql.h"
+
+/* ---- lists ---- */
+
+PlmpgFounds *
+plmpg_founds(void)
+{
+	PlmpgFounds *list = palloc0(sizeof(PlmpgFounds));
+
+	list->context = CurrentMemoryContext;
+	return list;
+}
+
+PlmpgFound *
+plmpg_founds_add(PlmpgFounds *list, const char *key)
+{
+	PlmpgFound *found;
+
+	if (list->n == list->room)
+	{
+		MemoryContext old = MemoryContextSwitchTo(list->context);
+
+		list->room = list->room == 0 ? 64 : list->room * 2;
+		list->rows = list->rows == NULL ? palloc_extended(list->room * sizeof(PlmpgFound), MCXT_ALLOC_HUGE)
+			: repalloc_huge(list->rows, list->room * sizeof(PlmpgFound));
+		MemoryContextSwitchTo(old);
+	}
+	found = &list->rows[list->n++];
+	memset(found, 0, sizeof(*found));
+	found->key = MemoryContextStrdup(list->context, key);
+	found->semantic = NAN;
+	return found;
+}
+
+/* ---- keys by hash ---- */
+
+typedef struct KeyEntry
+{
+	const char *key;
+	int64		number;
+	uint32		hash;
+	char		status;
+} KeyEntry;
+
+#define SH_PREFIX keytable
+#define SH_ELEMENT_TYPE KeyEntry
+#define SH_KEY_TYPE const char *
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k), (int) strlen(k))
+#define SH_EQUAL(tb, a, b) (strcmp(a, b) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) ((a)->hash)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+struct PlmpgKeys
+{
+	MemoryContext context;
+	keytable_hash *table;
+};
+
+PlmpgKeys *
+plmpg_keys(void)
+{
+	PlmpgKeys  *keys = palloc(sizeof(PlmpgKeys));
+
+	keys->context = CurrentMemoryContext;
+	keys->table = keytable_create(CurrentMemoryContext, 64, NULL);
+	return keys;
+}
+
+int64 *
+plmpg_keys_find(PlmpgKeys *keys, const char *key, bool add)
+{
+	KeyEntry   *entry = keytable_lookup(keys->table, key);
+	bool		found;
+
+	if (entry == NULL && add)
+	{
+		entry = keytable_insert(keys->table, MemoryContextStrdup(keys->context, key), &found);
+		entry->number = 0;
+	}
+	return entry == NULL ? NULL : &entry->number;
+}
+
+int64
+plmpg_keys_count(const PlmpgKeys *keys)
+{
+	return keys->table->members;
+}
+
+ArrayType *
+plmpg_keys_array(PlmpgKeys *keys)
+{
+	const char **strings = palloc_extended(Max(keys->table->members, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
+	keytable_iterator i;
+	KeyEntry   *entry;
+	int64		n = 0;
+
+	keytable_start_iterate(keys->table, &i);
+	while ((entry = keytable_iterate(keys->table, &i)) != NULL)
+		strings[n++] = entry->key;
+	return plmpg_text_array(strings, n);
+}
+
+ArrayType *
+plmpg_text_array(const char *const *strings, int64 n)
+{
+	Datum	   *values = palloc_extended(Max(n, 1) * sizeof(Datum), MCXT_ALLOC_HUGE);
+
+	for (int64 i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(strings[i]);
+	return construct_array(values, (int) n, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* ---- who may be shown ---- */
+
+typedef struct KeyRows
+{
+	PlmpgKeys  *keys;
+	bool		flagged;		/* the second column says whether the filter lets it through */
+	StringInfoData buffer;
+} KeyRows;
+
+/* A text column's value as a C string that lives until the buffer is used again. */
+static const char *
+slot_key(TupleTableSlot *slot, StringInfo buffer)
+{
+	bool		null;
+	Datum		value = slot_getattr(slot, 1, &null);
+	text	   *key;
+
+	if (null)
+		return NULL;
+	key = DatumGetTextPP(value);
+	resetStringInfo(buffer);
+	appendBinaryStringInfo(buffer, VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key));
+	if ((Pointer) key != DatumGetPointer(value))
+		pfree(key);
+	return buffer->data;
+}
+
+static void
+take_key(void *arg, TupleTableSlot *slot)
+{
+	KeyRows    *r = arg;
+	const char *key = slot_key(slot, &r->buffer);
+	bool		null = false;
+	bool		lets;
+
+	if (key == NULL)
+		return;
+	lets = !r->flagged || DatumGetBool(slot_getattr(slot, 2, &null));
+	*plmpg_keys_find(r->keys, key, true) = lets && !null;
+}
+
+PlmpgKeys *
+plmpg_visible_rows(const PlmpgShop *shop, const char *filter)
+{
+	KeyRows		r = {.keys = plmpg_keys(), .flagged = true};
+
+	initStringInfo(&r.buffer);
+	plmpg_sql(psprintf("SELECT %s, (%s) FROM %s", plmpg_shop_key_text(shop), filter == NULL ? "true" : filter,
+					   shop->source_name),
+			  NULL, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
+	return r.keys;
+}
+
+PlmpgKeys *
+plmpg_visible_of(const PlmpgShop *shop, const char *filter, ArrayType *keys)
+{
+	KeyRows		r = {.keys = plmpg_keys()};
+	PlmpgParams p = {0};
+
+	initStringInfo(&r.buffer);
+	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
+	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s = ANY ($1::pg_catalog.text[]::%s[]) AND (%s)",
+					   plmpg_shop_key_text(shop), shop->source_name, shop->key_column, shop->key_type,
+					   filter == NULL ? "true" : filter),
+			  &p, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
+	return r.keys;
+}
+
+/* ---- nearest vectors ---- */
+
+typedef struct NearRows
+{
+	PlmpgFounds *list;
+	PlmpgKeys  *among;
+	int64		most;			/* 0: no limit */
+	StringInfoData buffer;
+} NearRows;
+
+/* Is a better than b?  By cosine, then by key. */
+static bool
+nearer(const PlmpgFound *a, const PlmpgFound *b)
+{
+	return a->semantic > b->semantic || (a->semantic == b->semantic && strcmp(a->key, b->key) < 0);
+}
+
+static int
+by_semantic(const void *a, const void *b)
+{
+	return nearer(a, b) ? -1 : nearer(b, a) ? 1 : 0;
+}
+
+/* Keep twice what is needed, then throw away the worse half: linear on the whole, and simple. */
+static void
+trim(NearRows *r)
+{
+	qsort(r->list->rows, r->list->n, sizeof(PlmpgFound), by_semantic);
+	for (int64 i = r->most; i < r->list->n; i++)
+		pfree((char *) r->list->rows[i].key);
+	r->list->n = Min(r->list->n, r->most);
+}
+
+static void
+take_near(void *arg, TupleTableSlot *slot)
+{
+	NearRows   *r = arg;
+	const char *key = slot_key(slot, &r->buffer);
+	bool		null;
+	Datum		cosine = slot_getattr(slot, 2, &null);
+
+	if (key == NULL || null)
+		return;
+	if (r->among != NULL)
+	{
+		int64	   *lets = plmpg_keys_find(r->among, key, false);
+
+		if (lets == NULL || *lets != 1)
+			return;
+	}
+	plmpg_founds_add(r->list, key)->semantic = DatumGetFloat4(cosine);
+	if (r->most > 0 && r->list->n >= 2 * r->most + 64)
+		trim(r);
+}
+
+/* How the nearest vectors are found: one line for each way, by product_llm.catalog.nearest. */
+static const struct
+{
+	const char *name;
+	const char *sql;			/* store, LIMIT, pgvector's schema, dimensions */
+}			ways[] =
+{
+	{"exact", "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %1$s AS s ORDER BY 2 DESC, 1 LIMIT %2$s"},
+	{"hnsw", "SELECT n.key, product_llm.similarity(n.embedding, $1) FROM (SELECT s.key, s.embedding FROM %1$s AS s"
+	 " ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"},
+};
+
+static char *
+nearest_sql(const PlmpgShop *shop, int64 most, int dimensions)
+{
+	char	   *limit = psprintf(INT64_FORMAT, most);
+
+	for (int i = 0; i < (int) lengthof(ways); i++)
+		if (strcmp(ways[i].name, shop->nearest) == 0)
+		{
+			char	   *space = i == 0 ? NULL : plmpg_sql_string(
+				"SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension AS e"
+				" JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'",
+				NULL, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
+
+			if (i == 0 || space != NULL)
+				return psprintf(ways[i].sql, shop->store_name, limit, space, dimensions);
+		}
+	/* pgvector has gone, and its index with it. */
+	return psprintf(ways[0].sql, shop->store_name, limit);
+}
+
+/* Settings of pgvector (0.8) that let its index go on until the limit is reached, for this statement. */
+static void
+set_hnsw(int64 most)
+{
+	(void) set_config_option("hnsw.iterative_scan", "relaxed_order", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG1, false);
+	(void) set_config_option("hnsw.ef_search", psprintf(INT64_FORMAT, Min(1000, Max(40, most))), PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, DEBUG1, false);
+}
+
+PlmpgFounds *
+plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *among)
+{
+	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most};
+	PlmpgParams p = {0};
+	PlmpgIdentity caller;
+
+	initStringInfo(&r.buffer);
+	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
+	caller = plmpg_become(shop->owner);
+	if (among == NULL)
+	{
+		if (strcmp(shop->nearest, "hnsw") == 0)
+			set_hnsw(most);
+		plmpg_sql(nearest_sql(shop, most, ArrayGetNItems(ARR_NDIM(vector), ARR_DIMS(vector))), &p,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	}
+	else if (plmpg_keys_count(among) <= 1000)
+	{
+		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(plmpg_keys_array(among)), false);
+		plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
+						   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	}
+	else
+		plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s", shop->store_name), &p,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	plmpg_return_to(&caller);
+	trim(&r);
+	for (int64 i = 0; i < r.list->n; i++)
+		r.list->rows[i].semantic_rank = (int) i + 1;
+	return r.list;
+}
+
+PlmpgFounds *
+plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
+{
+	NearRows	r = {.list = plmpg_founds()};
+	PlmpgParams p = {0};
+	PlmpgIdentity caller;
+
+	initStringInfo(&r.buffer);
+	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
+	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
+	caller = plmpg_become(shop->owner);
+	plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
+					   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	plmpg_return_to(&caller);
+	return r.list;
+}
+
+/* ---- vectors of some products ---- */
+
+static void
+take_vector(void *arg, TupleTableSlot *slot)
+{
+	PlmpgVectors *v = arg;
+	MemoryContext old = MemoryContextSwitchTo(v->context);
+	StringInfoData buffer;
+	const char *key;
+	bool		null;
+	ArrayType  *array = DatumGetArrayTypeP(slot_getattr(slot, 2, &null));
+	int64		n;
+	const float *values = plmpg_real_values(array, -1, "embedding", &n);
+
+	initStringInfo(&buffer);
+	key = slot_key(slot, &buffer);
+	if (v->n == v->room)
+	{
+		v->room = v->room == 0 ? 64 : v->room * 2;
+		v->rows = v->rows == NULL ? palloc(v->room * sizeof(float *)) : repalloc(v->rows, v->room * sizeof(float *));
+	}
+	if (v->n > 0 && n != v->dimensions)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("embeddings of a catalog have different dimensions, " INT64_FORMAT " and " INT64_FORMAT, n, v->dimensions)));
+	v->dimensions = n;
+	v->rows[v->n] = palloc(n * sizeof(float));
+	memcpy(v->rows[v->n], values, n * sizeof(float));
+	*plmpg_keys_find(v->keys, key, true) = v->n++;
+	MemoryContextSwitchTo(old);
+}
+
+PlmpgVectors *
+plmpg_vectors(const PlmpgShop *shop, ArrayType *keys)
+{
+	PlmpgVectors *v = palloc0(sizeof(PlmpgVectors));
+	PlmpgParams p = {0};
+	PlmpgIdentity caller;
+
+	v->context = CurrentMemoryContext;
+	v->keys = plmpg_keys();
+	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
+	caller = plmpg_become(shop->owner);
+	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s WHERE s.key = ANY ($1)", shop->store_name), &p,
+			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_vector, v);
+	plmpg_return_to(&caller);
+	return v;
+}
+
+const float *
+plmpg_vectors_of(const PlmpgVectors *vectors, const char *key)
+{
+	int64	   *row = plmpg_keys_find(vectors->keys, key, false);
+
+	return row == NULL ? NULL : vectors->rows[*row];
+}

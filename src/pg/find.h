@@ -1,0 +1,115 @@
+/*
+ * find.h -- candidates among a catalog's products: who may be shown, the nearest vectors, the best words.
+ *
+ * Side tables are read as the catalog's owner, for speed and because callers have no rights on them; what the caller may
+ * see is asked of the source, as the caller.  Two ways lead to the same rows in the same order:
+ *
+ *   candidates first   more candidates than needed are found among all rows, then the source is asked which of them the
+ *                      caller sees and the filter lets through;
+ *   rows first         the source is asked for all rows that the caller sees, and candidates are found among them.  When
+ *                      too few candidates survive, and always when row-level security hides rows from the caller: then
+ *                      not even a document frequency may come from a hidden row.
+ */
+#ifndef PLMPG_FIND_H
+#define PLMPG_FIND_H
+
+#include "shop.h"
+
+/* One product under consideration. */
+typedef struct PlmpgFound
+{
+	const char *key;
+	double		score;
+	double		semantic;		/* cosine; NaN: not known */
+	double		lexical;		/* 0: no word of the query */
+	int			semantic_rank;	/* from 1; 0: none */
+	int			lexical_rank;
+} PlmpgFound;
+
+/* A growing list, in the context it was made in. */
+typedef struct PlmpgFounds
+{
+	MemoryContext context;
+	PlmpgFound *rows;
+	int64		n;
+	int64		room;
+} PlmpgFounds;
+
+PlmpgFounds *plmpg_founds(void);
+PlmpgFound *plmpg_founds_add(PlmpgFounds *list, const char *key);
+
+/* Keys with a number for each, by hash. */
+typedef struct PlmpgKeys PlmpgKeys;
+
+PlmpgKeys  *plmpg_keys(void);
+/* The place of a key's number, or NULL when the key is not there; add: put it there, with 0.  Copies the key. */
+int64	   *plmpg_keys_find(PlmpgKeys *keys, const char *key, bool add);
+int64		plmpg_keys_count(const PlmpgKeys *keys);
+/* All keys as a text[], in no order. */
+ArrayType  *plmpg_keys_array(PlmpgKeys *keys);
+
+/* text[] of n C strings. */
+ArrayType  *plmpg_text_array(const char *const *strings, int64 n);
+
+/* ---- who may be shown ---- */
+
+/*
+ * Rows that the caller sees.  The number of each key is 1 when the filter lets it through and 0 when it does not.
+ */
+PlmpgKeys  *plmpg_visible_rows(const PlmpgShop *shop, const char *filter);
+
+/* Of these keys, those that the caller sees and the filter lets through; each with number 1. */
+PlmpgKeys  *plmpg_visible_of(const PlmpgShop *shop, const char *filter, ArrayType *keys);
+
+/* ---- nearest vectors ---- */
+
+/*
+ * The `most` products whose vectors have the largest cosine to this one, best first and by key among equals, with
+ * semantic and semantic_rank set.  among: only keys with number 1; NULL: all.
+ */
+PlmpgFounds *plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *among);
+
+/* Cosine of each of these products to a vector, in any order; products without a vector are left out. */
+PlmpgFounds *plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys);
+
+/* Vectors of some products. */
+typedef struct PlmpgVectors
+{
+	MemoryContext context;
+	PlmpgKeys  *keys;			/* number: row of `rows` */
+	float	  **rows;			/* each (dimensions) */
+	int64		n;
+	int64		room;
+	int64		dimensions;
+} PlmpgVectors;
+
+PlmpgVectors *plmpg_vectors(const PlmpgShop *shop, ArrayType *keys);
+/* A product's vector, or NULL. */
+const float *plmpg_vectors_of(const PlmpgVectors *vectors, const char *key);
+
+/* ---- best words ---- */
+
+/* A query, as its words are looked up. */
+typedef struct PlmpgTerms
+{
+	int			n;				/* terms: places in the query */
+	char	  **tokens;			/* (n) as segmented */
+	List	  **lexemes;		/* (n) of C strings; several mean any of them; NIL: a stop word */
+	bool		corrected;		/* some token was replaced by words that the catalog has */
+	char	   *text;			/* the query, with what replaced it */
+} PlmpgTerms;
+
+/*
+ * Terms of a query in the catalog's language.  A term that no row has is replaced by the nearest that some rows have, when
+ * there is one within one slip for four letters and two for eight.  among: rows that count; NULL: all.
+ */
+PlmpgTerms *plmpg_terms(const PlmpgShop *shop, text *query, PlmpgKeys *among);
+
+/*
+ * The `most` products by their words, best first and by key among equals, with lexical and lexical_rank set.  among: rows
+ * that count for document frequencies, of which only those with number 1 are returned; NULL: all.  all: not NULL receives
+ * the number of rows that have any of the words.
+ */
+PlmpgFounds *plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, int64 most, PlmpgKeys *among, int64 *all);
+
+#endif							/* PLMPG_FIND_H */
