@@ -459,7 +459,7 @@ CREATE FUNCTION check_catalog_settings(settings jsonb) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 	AS $$
 	DECLARE
-		known CONSTANT text[] := '{semantic,feedback,title,together,content,popular,recency,explore,keep_lists}';
+		known CONSTANT text[] := '{semantic,feedback,recency,damping,content,popular,personal,explore,keep_lists}';
 		setting record;
 	BEGIN
 		IF pg_catalog.jsonb_typeof(settings) <> 'object' THEN

@@ -175,6 +175,7 @@ CREATE FUNCTION catalog_compute_vectors(c product_llm.catalog, store regclass, m
 COMMENT ON FUNCTION catalog_compute_vectors(product_llm.catalog, regclass, text, text[], boolean) IS
 	'embed what is missing or stale of these products, as one batch';
 
+-- The body is what the content says beyond the title.
 CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	AS $$
@@ -189,7 +190,7 @@ CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online
 			'    pg_catalog.setweight(pg_catalog.to_tsvector($2, f.title), ''A'') || pg_catalog.setweight(pg_catalog.to_tsvector($2, f.body), ''B'')'
 			'  FROM (SELECT c.* FROM current AS c LEFT JOIN %2$s AS w ON w.key = c.key'
 			'        WHERE w.key IS NULL OR w.text_hash <> c.hash) AS t'
-			'  CROSS JOIN LATERAL (SELECT product_llm.segment(t.title) AS title, product_llm.segment(t.content) AS body OFFSET 0) AS f'
+			'  CROSS JOIN LATERAL (SELECT product_llm.segment(t.title) AS title, product_llm.segment(pg_catalog.replace(t.content, t.title, '' '')) AS body OFFSET 0) AS f'
 			'  ON CONFLICT (key) DO UPDATE SET text_hash = excluded.text_hash, title_words = excluded.title_words,'
 			'    body_words = excluded.body_words, words = excluded.words'
 			'  RETURNING words'

@@ -1,14 +1,15 @@
 -- Events: the shop's own table of views, carts and purchases is bound to a catalog, not copied.
 --
 -- What is learnt from it stands in <catalog>_pair: for two products the sum of what each visitor has contributed, whole
--- numbers all of them, so that adding a visitor and taking the same visitor away again leave exactly what was.  A row is
--- added for each change; refresh_catalog adds them up.
+-- numbers all of them, so that adding a visitor and taking the same visitor away again leave exactly what was.  Each pair
+-- stands under both its products: in row (a, b), "after" says how much b came after a, "before" how much before it; in row
+-- (a, a), "after" is the number of a's visitors.  A row is added for each change; refresh_catalog adds them up.
 
 CREATE FUNCTION pair_weights(items text[])
-	RETURNS TABLE (a text, b text, weight bigint)
+	RETURNS TABLE (a text, b text, after bigint, before bigint)
 	AS 'MODULE_PATHNAME', 'product_llm_pair_weights' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
 COMMENT ON FUNCTION pair_weights(text[]) IS
-	'what one visitor''s products, in order of time, contribute to the table of pairs; a = b counts the visitor';
+	'what one visitor''s products, in order of time, contribute to the table of pairs; in row (a, a) after counts the visitor';
 
 CREATE FUNCTION events_sync() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'product_llm_events_sync' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -89,14 +90,13 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 		WHERE r.oid = c.source;
 		e := (c.catalog, source, visitor, item, at, kind, weights, NULL, NULL, NULL, NULL);
 		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (a pg_catalog.text COLLATE "C" NOT NULL,'
-			' b pg_catalog.text COLLATE "C" NOT NULL, weight pg_catalog.int8 NOT NULL)', space, product_llm.side_name(catalog, 'pair'));
+			' b pg_catalog.text COLLATE "C" NOT NULL, after pg_catalog.int8 NOT NULL, before pg_catalog.int8 NOT NULL)', space, product_llm.side_name(catalog, 'pair'));
 		e.pairs := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'pair'))::regclass;
-		EXECUTE pg_catalog.format('CREATE INDEX ON %s (a) INCLUDE (b, weight)', e.pairs);
-		EXECUTE pg_catalog.format('CREATE INDEX ON %s (b)', e.pairs);
-		EXECUTE pg_catalog.format('CREATE INDEX ON %s (weight) INCLUDE (a) WHERE a = b', e.pairs);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (a) INCLUDE (b, after, before)', e.pairs);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s (a) INCLUDE (after) WHERE a = b', e.pairs);
 		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (list pg_catalog.uuid PRIMARY KEY, at pg_catalog.timestamptz NOT NULL,'
 			' visitor pg_catalog.text COLLATE "C" NOT NULL, keys pg_catalog.text[] COLLATE "C" NOT NULL, sources pg_catalog.text[] NOT NULL,'
-			' parts pg_catalog.float4[] NOT NULL, propensities pg_catalog.float8[] NOT NULL)',
+			' parts pg_catalog.float4[] NOT NULL, shown pg_catalog.int4[] NOT NULL, explore pg_catalog.float8 NOT NULL)',
 			space, product_llm.side_name(catalog, 'list'));
 		e.lists := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'list'))::regclass;
 		EXECUTE pg_catalog.format('CREATE INDEX ON %s (visitor)', e.lists);
@@ -198,8 +198,8 @@ CREATE FUNCTION catalog_pairs(catalog text, keys text[]) RETURNS text[]
 		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
 		EXECUTE pg_catalog.format('DELETE FROM %s', e.pairs);
 		EXECUTE pg_catalog.format(
-			'INSERT INTO %s (a, b, weight) SELECT p.a, p.b, pg_catalog.sum(p.weight)::pg_catalog.int8'
-			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
+			'INSERT INTO %s (a, b, after, before) SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8'
+			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.item), v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
 			' CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p'
 			' GROUP BY p.a, p.b ORDER BY p.a COLLATE "C", p.b COLLATE "C"',
 			e.pairs, product_llm.counted_events(e, e.source::text));

@@ -3,8 +3,8 @@
  *
  * The server's scanner finds the placeholders, so that strings, quoted names, comments, casts and slices are
  * left alone; each becomes a literal in parentheses of its own, so that it can touch no other token.  The
- * server's parser must then see one expression, with its parentheses in pairs, and the analyser a boolean
- * one over the relation.  The text that is returned is the text that was analysed.
+ * server's parser must then see one expression in parentheses, which no other parenthesis closes, and the
+ * analyser a boolean one over the relation.  The text that is returned is the text that was analysed.
  */
 #include "filter.h"
 
@@ -26,8 +26,7 @@
 #include "utils/numeric.h"
 #include "utils/rel.h"
 
-#define CONDITION_HINT "Give one SQL condition, as it could stand after WHERE."
-#define PREFIX "SELECT "		/* makes a statement of an expression */
+#define PREFIX "SELECT "		/* makes a statement of a fragment */
 
 /* The scanner's codes for tokens that are no keywords; hard-wired in it, as plpgsql's grammar notes. */
 enum
@@ -262,13 +261,22 @@ is_name(int token, const core_YYSTYPE *value, const char *p)
 }
 
 static void
-refuse_parenthesis(void)
+refuse(const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_SYNTAX_ERROR),
 			 errmsg("filter is not a condition"),
-			 errdetail("Its parentheses are not in pairs."),
-			 errhint(CONDITION_HINT)));
+			 errdetail("%s", why),
+			 errhint("Give one SQL condition, as it could stand after WHERE.")));
+}
+
+/* In parentheses a query is an expression too; without its own it is not meant as one. */
+static bool
+begins_query(int token, const core_YYSTYPE *value)
+{
+	return token > TOKEN_NOT_EQUALS &&
+		(strcmp(value->keyword, "select") == 0 || strcmp(value->keyword, "values") == 0 ||
+		 strcmp(value->keyword, "table") == 0 || strcmp(value->keyword, "with") == 0);
 }
 
 /* The filter with literals for placeholders.  Parentheses must be in pairs: others could close the caller's. */
@@ -285,6 +293,7 @@ put_arguments(const char *filter, Arguments *arguments, StringInfo out)
 	int			copied = 0;
 	int			depth = 0;
 	int			brackets = 0;
+	int64		tokens = 0;
 
 	initStringInfo(&name);
 	while ((token = core_yylex(&value, &at, scanner)) != 0)
@@ -297,17 +306,16 @@ put_arguments(const char *filter, Arguments *arguments, StringInfo out)
 		if (token == '(')
 			depth++;
 		else if (token == ')' && --depth < 0)
-			refuse_parenthesis();
+			refuse("Its parentheses are not in pairs.");
 		else if (token == '[')
 			brackets++;
 		else if (token == ']')
 			brackets--;
 		else if (token == ';')
-			ereport(ERROR,
-					(errcode(ERRCODE_SYNTAX_ERROR),
-					 errmsg("filter is not a condition"),
-					 errdetail("It has a semicolon."),
-					 errhint(CONDITION_HINT)));
+			refuse("It has a semicolon.");
+		else if (tokens == 0 && begins_query(token, &value))
+			refuse("It is a query.");
+		tokens++;
 		if (token == TOKEN_PARAM)
 		{
 			int			number = 0;
@@ -344,12 +352,17 @@ put_arguments(const char *filter, Arguments *arguments, StringInfo out)
 	appendStringInfoString(out, filter + copied);
 	scanner_finish(scanner);
 	if (depth > 0)
-		refuse_parenthesis();
+		refuse("Its parentheses are not in pairs.");
+	if (tokens == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("filter is empty"),
+				 errhint("Give NULL to have no filter.")));
 }
 
 /* ---- what kind of statement it is ---- */
 
-/* The one expression that "SELECT filter" consists of. */
+/* The one expression that "SELECT (filter)" consists of. */
 static Node *
 only_expression(List *statements)
 {
@@ -361,12 +374,6 @@ only_expression(List *statements)
 		{
 			SelectStmt *select = (SelectStmt *) statement;
 
-			if (select->targetList == NIL && select->op == SETOP_NONE && select->fromClause == NIL &&
-				select->whereClause == NULL && select->valuesLists == NIL)
-				ereport(ERROR,
-						(errcode(ERRCODE_SYNTAX_ERROR),
-						 errmsg("filter is empty"),
-						 errhint("Give NULL to have no filter.")));
 			if (list_length(select->targetList) == 1 && select->op == SETOP_NONE && select->distinctClause == NIL &&
 				select->intoClause == NULL && select->fromClause == NIL && select->whereClause == NULL &&
 				select->groupClause == NIL && select->havingClause == NULL && select->windowClause == NIL &&
@@ -380,11 +387,8 @@ only_expression(List *statements)
 			}
 		}
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_SYNTAX_ERROR),
-			 errmsg("filter is not a condition"),
-			 errdetail("It goes on behind an expression, or is more than one."),
-			 errhint(CONDITION_HINT)));
+	refuse("It goes on behind an expression.");
+	return NULL;
 }
 
 /* Anything but plain reading, at any depth? */
@@ -430,7 +434,7 @@ analyse(Node *condition, Relation relation, const char *source)
 typedef struct Place
 {
 	const char *text;			/* what is being read */
-	int			skip;			/* characters of it that are not the filter's */
+	int			skip;			/* characters that stand before it in what is parsed */
 	const char *relation;
 } Place;
 
@@ -445,7 +449,7 @@ say_where(void *arg)
 	{
 		errposition(0);
 		internalerrposition(Max(position - place->skip, 1));
-		internalerrquery(place->text + place->skip);
+		internalerrquery(place->text);
 	}
 	errcontext("filter on \"%s\"", place->relation);
 }
@@ -457,8 +461,9 @@ plmpg_filter_sql(text *filter, Jsonb *args, Oid relation)
 	Place		place = {"", 0, NULL};
 	ErrorContextCallback callback = {error_context_stack, say_where, &place};
 	Arguments	arguments;
-	StringInfoData statement;
+	StringInfoData body;
 	char	   *plain;
+	char	   *statement;
 	Node	   *condition;
 	Query	   *query;
 
@@ -470,19 +475,18 @@ plmpg_filter_sql(text *filter, Jsonb *args, Oid relation)
 	error_context_stack = &callback;
 
 	read_arguments(args, &arguments);
-	plain = filter == NULL ? "true" : text_to_cstring(filter);
-	initStringInfo(&statement);
-	appendStringInfoString(&statement, PREFIX);
+	plain = filter == NULL ? pstrdup("true") : text_to_cstring(filter);
+	initStringInfo(&body);
 	place.text = plain;
-	put_arguments(plain, &arguments, &statement);
+	put_arguments(plain, &arguments, &body);
 	refuse_unused(&arguments);
-	if (strstr(plain, "--") != NULL)
-		appendStringInfoChar(&statement, '\n');	/* what may be a comment must not reach behind the filter */
 
-	place.text = statement.data;
-	place.skip = strlen(PREFIX);
-	condition = only_expression(raw_parser(statement.data, RAW_PARSE_DEFAULT));
-	query = analyse(condition, rel, statement.data);
+	/* What may be a comment must not reach behind the filter. */
+	statement = psprintf(PREFIX "(%s%s)", body.data, strstr(plain, "--") != NULL ? "\n" : "");
+	place.text = body.data;
+	place.skip = strlen(PREFIX) + 1;
+	condition = only_expression(raw_parser(statement, RAW_PARSE_DEFAULT));
+	query = analyse(condition, rel, statement);
 	if (does_more_than_read((Node *) query, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -496,9 +500,7 @@ plmpg_filter_sql(text *filter, Jsonb *args, Oid relation)
 
 	error_context_stack = callback.previous;
 	relation_close(rel, NoLock);
-	if (filter == NULL)
-		return pstrdup("true");
-	return psprintf("(%s)", statement.data + strlen(PREFIX));
+	return filter == NULL ? plain : statement + strlen(PREFIX);
 }
 
 /* filter_condition(source, filter, filter_args) -> text */

@@ -106,10 +106,9 @@ typedef struct PlmpgTerms
 PlmpgTerms *plmpg_terms(const PlmpgShop *shop, text *query, PlmpgKeys *among);
 
 /*
- * The `most` products by their words, best first and by key among equals, with lexical and lexical_rank set.  among: rows
- * that count for document frequencies, of which only those with number 1 are returned; NULL: all.  all: not NULL receives
- * the number of rows that have any of the words.
+ * All products that have some of the terms, best first and by key among equals, with lexical and lexical_rank set.  among:
+ * rows that count for document frequencies, of which only those with number 1 are returned; NULL: all.
  */
-PlmpgFounds *plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, int64 most, PlmpgKeys *among, int64 *all);
+PlmpgFounds *plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, PlmpgKeys *among);
 
 #endif							/* PLMPG_FIND_H */

@@ -10,6 +10,8 @@
  */
 #include "plmpg.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
@@ -31,9 +33,11 @@
 /* ---- a visitor's contribution ---- */
 
 #define WINDOW 10				/* products apart, at most */
-#define ONE 65536				/* weight of neighbours */
 
-/* pair_weights(items) -> (a, b, weight) */
+/*
+ * pair_weights(items) -> (a, b, after, before): with h the different products in the order in which each came first, the
+ * pair (h[p], h[q]), p < q <= p + WINDOW, weighs round(65536 / sqrt(q - p)), under both its products.
+ */
 PG_FUNCTION_INFO_V1(product_llm_pair_weights);
 Datum
 product_llm_pair_weights(PG_FUNCTION_ARGS)
@@ -45,7 +49,11 @@ product_llm_pair_weights(PG_FUNCTION_ARGS)
 	int			n = 0;
 	TupleDesc	desc;
 	Tuplestorestate *rows = plmpg_result_set(fcinfo, &desc);
-	bool		nulls[3] = {false, false, false};
+	bool		nulls[4] = {false, false, false, false};
+	int64		weights[WINDOW + 1];
+
+	for (int d = 1; d <= WINDOW; d++)
+		weights[d] = (int64) (65536 / sqrt(d) + 0.5);
 
 	/* Each product once, where it first comes. */
 	seen = hash_create("products of a visitor", Max(given.n, 16), &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -65,15 +73,18 @@ product_llm_pair_weights(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		Datum		total[3] = {items[i], items[i], Int64GetDatum(1)};
+		Datum		total[4] = {items[i], items[i], Int64GetDatum(1), Int64GetDatum(0)};
 
 		CHECK_FOR_INTERRUPTS();
 		tuplestore_putvalues(rows, desc, total, nulls);
 		for (int j = i + 1; j < n && j - i <= WINDOW; j++)
 		{
-			Datum		pair[3] = {items[i], items[j], Int64GetDatum(ONE / (j - i))};
+			Datum		weight = Int64GetDatum(weights[j - i]);
+			Datum		there[4] = {items[i], items[j], weight, Int64GetDatum(0)};
+			Datum		back[4] = {items[j], items[i], Int64GetDatum(0), weight};
 
-			tuplestore_putvalues(rows, desc, pair, nulls);
+			tuplestore_putvalues(rows, desc, there, nulls);
+			tuplestore_putvalues(rows, desc, back, nulls);
 		}
 	}
 	return (Datum) 0;
@@ -222,6 +233,9 @@ take_visitors(void *arg, TupleTableSlot *slot)
 	MemoryContextSwitchTo(old);
 }
 
+/* Equal times are ordered by a hash: by the key itself, catalogues numbered by kind would look as if bought in that order. */
+#define ITEMS_OF(rows) "SELECT pg_catalog.array_agg(item ORDER BY at, pg_catalog.md5(item), item COLLATE \"C\") AS items FROM " rows " GROUP BY visitor"
+
 static void
 add_changes(const Events *e, TriggerData *trigger)
 {
@@ -241,13 +255,11 @@ add_changes(const Events *e, TriggerData *trigger)
 	p.nulls[0] = ' ';
 	plmpg_sql(psprintf("WITH %1$s, all_rows AS (SELECT * FROM %2$s WHERE %3$s = ANY ($1::pg_catalog.text[]::%4$s[])),"
 					   " now AS MATERIALIZED (%5$s), added AS (%6$s), removed AS (%7$s),"
-					   " before AS (SELECT * FROM now EXCEPT ALL SELECT * FROM added UNION ALL SELECT * FROM removed),"
-					   " change AS (SELECT p.a, p.b, p.weight FROM (SELECT pg_catalog.array_agg(item ORDER BY at, item COLLATE \"C\") AS items FROM now GROUP BY visitor) AS t,"
-					   "  product_llm.pair_weights(t.items) AS p"
-					   "  UNION ALL SELECT p.a, p.b, -p.weight FROM (SELECT pg_catalog.array_agg(item ORDER BY at, item COLLATE \"C\") AS items FROM before GROUP BY visitor) AS t,"
-					   "  product_llm.pair_weights(t.items) AS p)"
-					   " INSERT INTO %8$s (a, b, weight) SELECT a, b, pg_catalog.sum(weight)::pg_catalog.int8 FROM change"
-					   " GROUP BY a, b HAVING pg_catalog.sum(weight) <> 0",
+					   " earlier AS (SELECT * FROM now EXCEPT ALL SELECT * FROM added UNION ALL SELECT * FROM removed),"
+					   " change AS (SELECT p.a, p.b, p.after, p.before FROM (" ITEMS_OF("now") ") AS t, product_llm.pair_weights(t.items) AS p"
+					   "  UNION ALL SELECT p.a, p.b, -p.after, -p.before FROM (" ITEMS_OF("earlier") ") AS t, product_llm.pair_weights(t.items) AS p)"
+					   " INSERT INTO %8$s (a, b, after, before) SELECT a, b, pg_catalog.sum(after)::pg_catalog.int8, pg_catalog.sum(before)::pg_catalog.int8"
+					   " FROM change GROUP BY a, b HAVING pg_catalog.sum(after) <> 0 OR pg_catalog.sum(before) <> 0",
 					   rows, plmpg_relation_name(e->source), e->visitor, e->visitor_type,
 					   e->all_rows, e->new_rows, e->old_rows, plmpg_relation_name(e->pairs)),
 			  &p, PLMPG_SQL_LATEST, trigger, NULL, NULL);

@@ -43,6 +43,7 @@ typedef struct Search
 	ArrayType  *vector;
 	PlmpgFounds *semantic;
 	PlmpgFounds *lexical;
+	PlmpgFounds *with_words;	/* all that have some of the words, whether they may be shown or not */
 } Search;
 
 static SearchMode
@@ -125,20 +126,32 @@ ahead(const Search *s, int64 depth)
 	return s->filter == NULL ? depth + 8 : depth * AHEAD;
 }
 
+/* The first of a list, in a list of their own. */
+static PlmpgFounds *
+first_of(const PlmpgFounds *list, int64 most)
+{
+	PlmpgFounds *first = plmpg_founds();
+
+	for (int64 i = 0; i < Min(list->n, most); i++)
+		*plmpg_founds_add(first, list->rows[i].key) = list->rows[i];
+	return first;
+}
+
 /* The best `depth` by words that may be shown; document frequencies are of all rows, or of those that the caller sees. */
 static PlmpgFounds *
 find_by_words(Search *s, int64 depth)
 {
 	PlmpgFounds *list;
-	int64		all;
+	int64		most = ahead(s, depth);
 
+	s->with_words = plmpg_best_words(s->shop, s->terms, s->hidden_from);
 	if (s->hidden_from != NULL)
-		return plmpg_best_words(s->shop, s->terms, depth, s->hidden_from, NULL);
-	list = plmpg_best_words(s->shop, s->terms, ahead(s, depth), NULL, &all);
+		return first_of(s->with_words, depth);
+	list = first_of(s->with_words, most);
 	keep_visible(list, plmpg_visible_of(s->shop, s->filter, keys_of(list, NULL)), depth);
-	if (list->n < depth && all > ahead(s, depth))
+	if (list->n < depth && s->with_words->n > most)
 	{
-		list = plmpg_best_words(s->shop, s->terms, PG_INT64_MAX, NULL, NULL);
+		list = first_of(s->with_words, PG_INT64_MAX);
 		keep_visible(list, rows_of_caller(s), depth);
 	}
 	return list;
@@ -254,10 +267,7 @@ by_score(const void *a, const void *b)
 	return strcmp(x->key, y->key);
 }
 
-/*
- * One list of both kinds of candidates.  A product found by its words alone gets its cosine looked up; one found by meaning
- * alone has no word of the query, or not among the best, and counts as without.
- */
+/* One list of both kinds of candidates, each with both scores. */
 static PlmpgFounds *
 fuse(Search *s)
 {
@@ -287,6 +297,13 @@ fuse(Search *s)
 			found = &list->rows[*place];
 		found->lexical = l->lexical;
 		found->lexical_rank = l->lexical_rank;
+	}
+	for (int64 i = 0; s->with_words != NULL && i < s->with_words->n; i++)
+	{
+		int64	   *place = plmpg_keys_find(places, s->with_words->rows[i].key, false);
+
+		if (place != NULL)
+			list->rows[*place].lexical = s->with_words->rows[i].lexical;
 	}
 	if (s->vector != NULL && plmpg_keys_count(unknown) > 0)
 	{

@@ -432,7 +432,7 @@ by_lexical(const void *a, const void *b)
 }
 
 PlmpgFounds *
-plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, int64 most, PlmpgKeys *among, int64 *all)
+plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, PlmpgKeys *among)
 {
 	WordsRows	r = {.context = CurrentMemoryContext, .terms = terms, .among = among};
 	PlmpgFounds *list = plmpg_founds();
@@ -445,8 +445,6 @@ plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, int64 most, Plm
 
 	for (int i = 0; i < terms->n; i++)
 		lexemes = list_concat(lexemes, terms->lexemes[i]);
-	if (all != NULL)
-		*all = 0;
 	if (lexemes == NIL)
 		return list;
 	r.df = palloc0(terms->n * sizeof(int64));
@@ -486,11 +484,8 @@ plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, int64 most, Plm
 		}
 		plmpg_founds_add(list, row->key)->lexical = score / whole * (covered / whole);
 	}
-	if (all != NULL)
-		*all = list->n;
 	if (list->n > 0)
 		qsort(list->rows, list->n, sizeof(PlmpgFound), by_lexical);
-	list->n = Min(list->n, most);
 	for (int64 i = 0; i < list->n; i++)
 		list->rows[i].lexical_rank = (int) i + 1;
 	return list;
