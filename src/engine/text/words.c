@@ -11,9 +11,9 @@
  *     TN-2110        tn 2110 tn2110                  tn2110
  *     TN 2110        tn 2110 tn2110                  tn 2110            up to 3 letters beside digits: a series, or a unit
  *     iPhone12       iphone12 iphone 12              iphone 12          longer words stand alone
- *     MZ-75E500B     mz 75e500b mz75e500b            mz75e500b
+ *     MZ-75E500B     mz n75e500b mz75e500b           mz75e500b          see below for the n
  *     wi-fi          wi fi wifi                      wifi               short parts: one word
- *     noise-free     noise free noisefree            noise free         long parts: two
+ *     noise-free     noise free noisefree            noise free         longer parts: two words
  *     2.5GHz, 1,5    2d5ghz 2d5 ghz, 1d5             2d5ghz, 1d5        a decimal is one number; its point becomes a letter
  *     10,000         10000                           10000
  *     red/blue       red blue                        red blue
@@ -24,10 +24,11 @@
  * A unit of such a run is a character with its marks.  Hangul words also have their first syllable in D: particles follow nouns.
  *
  * No term holds anything at which PostgreSQL's default parser would cut: "75e500b" reads as the number 75e500
- * and a "b", so that terms of this form begin with an n.
+ * and a "b", so that terms of this form begin with an n.  (It does cut at letters and marks that the locale's tables do not
+ * know yet, in documents and queries alike.)
  *
  * Text streams through three stages: feed() folds, put() cuts into chunks (words with single joiners between
- * them) and runs of units, chunk_end() makes terms.  Memory is constant beside the output.
+ * them) and runs of units, words_chunk.c and units_end() make terms.  Memory is constant beside the output.
  */
 #include "words_private.h"
 
@@ -264,9 +265,17 @@ fold_end(PlmSegmenter *s)
 		n = utf8proc_normalize_utf32(c, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 	}
 	for (utf8proc_ssize_t i = 0; i < n; i++)
+	{
+		const utf8proc_property_t *property = utf8proc_get_property(c[i]);
+
 		/* A Turkish capital I with a dot folds to i and a dot; everybody else's small i has it already. */
-		if (!(i > 0 && c[i] == 0x307 && c[i - 1] == 'i'))
-			put(s, (uint32_t) c[i]);
+		if (i > 0 && c[i] == 0x307 && c[i - 1] == 'i')
+			continue;
+		/* Spacing marks that silence a vowel, in scripts of few: the default parser would cut at them. */
+		if (property->category == UTF8PROC_CATEGORY_MC && property->combining_class != 0)
+			continue;
+		put(s, (uint32_t) c[i]);
+	}
 }
 
 /* May it compose with a character before it? */

@@ -258,7 +258,7 @@ plm_words_chunk_end(PlmSegmenter *s)
 void
 plm_words_put(PlmSegmenter *s, PlmCharClass class, uint32_t cp)
 {
-	if (s->word == PLM_MAX_WORD || s->n_chunk + 2 > PLM_MAX_CHUNK)
+	if (s->word + (s->joiner != 0) >= PLM_MAX_WORD || s->n_chunk + 2 > PLM_MAX_CHUNK)
 	{
 		plm_words_chunk_end(s);
 		s->before.n = 0;
