@@ -77,6 +77,17 @@ COMMENT ON COLUMN catalog_events.lists IS 'table of the lists that recommend gav
 COMMENT ON COLUMN catalog_events.feedback IS 'table of what became of them';
 COMMENT ON COLUMN catalog_events.last_refresh IS 'when the table of pairs was last built or compacted';
 
+CREATE TABLE catalog_forgotten (
+	catalog text COLLATE "C" NOT NULL REFERENCES catalog ON DELETE CASCADE,
+	visitor bytea NOT NULL,
+	salt bytea NOT NULL,
+	PRIMARY KEY (catalog, visitor)
+);
+COMMENT ON TABLE catalog_forgotten IS 'visitors whose events are not learnt from any more';
+COMMENT ON COLUMN catalog_forgotten.catalog IS 'the catalog';
+COMMENT ON COLUMN catalog_forgotten.visitor IS 'sha256 of the salt and the visitor''s name, which itself is kept nowhere';
+COMMENT ON COLUMN catalog_forgotten.salt IS 'random bytes, the same for all visitors of a catalog';
+
 CREATE TABLE catalog_progress (
 	catalog text COLLATE "C" PRIMARY KEY REFERENCES catalog ON DELETE CASCADE,
 	started_at timestamptz NOT NULL,
@@ -95,6 +106,7 @@ COMMENT ON COLUMN catalog_progress.state IS 'running or done; a refresh that was
 
 SELECT pg_catalog.pg_extension_config_dump('catalog', '');
 SELECT pg_catalog.pg_extension_config_dump('catalog_events', '');
+SELECT pg_catalog.pg_extension_config_dump('catalog_forgotten', '');
 SELECT pg_catalog.pg_extension_config_dump('catalog_progress', '');
 
 -- A catalog belongs to whoever owns its source.
@@ -108,6 +120,7 @@ COMMENT ON FUNCTION owns(regclass) IS 'does the caller have the rights of the re
 
 ALTER TABLE catalog ENABLE ROW LEVEL SECURITY;
 ALTER TABLE catalog_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE catalog_forgotten ENABLE ROW LEVEL SECURITY;
 ALTER TABLE catalog_progress ENABLE ROW LEVEL SECURITY;
 CREATE POLICY everybody_reads ON catalog FOR SELECT USING (true);
 CREATE POLICY owner_writes ON catalog USING (product_llm.owns(source)) WITH CHECK (product_llm.owns(source));
@@ -115,6 +128,9 @@ CREATE POLICY everybody_reads ON catalog_events FOR SELECT USING (true);
 CREATE POLICY owner_writes ON catalog_events
 	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)))
 	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)));
+CREATE POLICY owner_sees ON catalog_forgotten
+	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_forgotten.catalog)))
+	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_forgotten.catalog)));
 CREATE POLICY owner_sees ON catalog_progress
 	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_progress.catalog)))
 	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_progress.catalog)));

@@ -177,12 +177,16 @@ COMMENT ON FUNCTION follow_events(product_llm.catalog_events, oid, int, boolean)
 CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
-		SELECT pg_catalog.format('SELECT product_llm.key_text(%I) AS visitor, product_llm.key_text(%I) AS item, %I::pg_catalog.timestamptz AS at'
-			' FROM %s WHERE %I IS NOT NULL AND %I IS NOT NULL AND %I IS NOT NULL%s',
-			(e).visitor, (e).item, (e).at, rows, (e).visitor, (e).item, (e).at,
+		SELECT pg_catalog.format('SELECT product_llm.key_text(t.%1$I) AS visitor, product_llm.key_text(t.%2$I) AS item, t.%3$I::pg_catalog.timestamptz AS at'
+			' FROM %4$s AS t WHERE t.%1$I IS NOT NULL AND t.%2$I IS NOT NULL AND t.%3$I IS NOT NULL%5$s%6$s',
+			(e).visitor, (e).item, (e).at, rows,
 			CASE WHEN (e).kind IS NOT NULL AND (e).weights IS NOT NULL
-				THEN pg_catalog.format(' AND coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(%I))::pg_catalog.float8, 1) > 0', (e).weights, (e).kind)
-				ELSE '' END)
+				THEN pg_catalog.format(' AND coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(t.%I))::pg_catalog.float8, 1) > 0', (e).weights, (e).kind)
+				ELSE '' END,
+			(SELECT pg_catalog.format(' AND NOT EXISTS (SELECT FROM product_llm.catalog_forgotten AS f WHERE f.catalog = %L'
+				' AND f.visitor = pg_catalog.sha256(%L::pg_catalog.bytea || pg_catalog.convert_to(product_llm.key_text(t.%I), ''UTF8'')))',
+				(e).catalog, k.salt, (e).visitor)
+			 FROM product_llm.catalog_forgotten AS k WHERE k.catalog = (e).catalog LIMIT 1))
 	$$;
 COMMENT ON FUNCTION counted_events(product_llm.catalog_events, text) IS
 	'SQL for a bound table''s events that count: visitor, item, at';

@@ -12,5 +12,5 @@ REVOKE EXECUTE ON FUNCTION drop_model(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION quantize_model(text, text, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION model_changed() FROM PUBLIC;
 -- Row-level security says whose catalogs one may change.
-GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_events, catalog_progress TO PUBLIC;
-GRANT SELECT ON catalogs, refresh_progress TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_events, catalog_forgotten, catalog_progress TO PUBLIC;
+GRANT SELECT ON catalogs, refresh_progress, feedback TO PUBLIC;

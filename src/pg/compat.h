@@ -41,4 +41,12 @@
 #define plmpg_array_length(root, node) estimate_array_length(root, node)
 #endif
 
+/* A random number in [0, 1) that need not be secret. */
+#if PG_VERSION_NUM < 150000
+#define plmpg_random() ((double) random() / ((double) MAX_RANDOM_VALUE + 1))
+#else
+#include "common/pg_prng.h"
+#define plmpg_random() pg_prng_double(&pg_global_prng_state)
+#endif
+
 #endif							/* PLMPG_COMPAT_H */

@@ -5,11 +5,16 @@
 
 #include <math.h>
 
+#include "access/relation.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 
+#include "fn.h"
 #include "sql.h"
 
 /* ---- lists ---- */
@@ -202,6 +207,9 @@ typedef struct NearRows
 	PlmpgFounds *list;
 	PlmpgKeys  *among;
 	int64		most;			/* 0: no limit */
+	const float *vector;		/* when the second column is an embedding, and not its cosine */
+	int64		dimensions;
+	float		worst;			/* nothing below this can come among the best */
 	StringInfoData buffer;
 } NearRows;
 
@@ -226,17 +234,37 @@ trim(NearRows *r)
 	for (int64 i = r->most; i < r->list->n; i++)
 		pfree((char *) r->list->rows[i].key);
 	r->list->n = Min(r->list->n, r->most);
+	if (r->most > 0 && r->list->n == r->most)
+		r->worst = (float) r->list->rows[r->most - 1].semantic;
 }
 
 static void
 take_near(void *arg, TupleTableSlot *slot)
 {
 	NearRows   *r = arg;
-	const char *key = slot_key(slot, &r->buffer);
+	const char *key;
 	bool		null;
-	Datum		cosine = slot_getattr(slot, 2, &null);
+	Datum		value = slot_getattr(slot, 2, &null);
+	float		cosine;
 
-	if (key == NULL || null)
+	if (null)
+		return;
+	if (r->vector != NULL)
+	{
+		ArrayType  *array = DatumGetArrayTypeP(value);
+		int64		n;
+		const float *vector = plmpg_real_values(array, r->dimensions, "embedding", &n);
+
+		cosine = plmpg_cosine(vector, r->vector, n, "vector");
+		if ((Pointer) array != DatumGetPointer(value))
+			pfree(array);
+	}
+	else
+		cosine = DatumGetFloat4(value);
+	if (cosine < r->worst)
+		return;
+	key = slot_key(slot, &r->buffer);
+	if (key == NULL)
 		return;
 	if (r->among != NULL)
 	{
@@ -245,12 +273,15 @@ take_near(void *arg, TupleTableSlot *slot)
 		if (lets == NULL || *lets != 1)
 			return;
 	}
-	plmpg_founds_add(r->list, key)->semantic = DatumGetFloat4(cosine);
+	plmpg_founds_add(r->list, key)->semantic = cosine;
 	if (r->most > 0 && r->list->n >= 2 * r->most + 64)
 		trim(r);
 }
 
-/* How the nearest vectors are found: one line for each way, by product_llm.catalog.nearest. */
+/*
+ * How the nearest vectors are found among all: one line for each way, by product_llm.catalog.nearest.  A scan of a large
+ * table is worth starting parallel workers for, and they need the cosine as a function; a small one is quicker here.
+ */
 static const struct
 {
 	const char *name;
@@ -262,24 +293,37 @@ static const struct
 	 " ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"},
 };
 
+#define SMALL_BLOCKS (64 * 1024 * 1024 / BLCKSZ)
+
+static BlockNumber
+blocks_of(Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	BlockNumber blocks = RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ? RelationGetNumberOfBlocks(rel) : MaxBlockNumber;
+
+	relation_close(rel, AccessShareLock);
+	return blocks;
+}
+
+/* SQL for the nearest among all rows; NULL: every row's vector is to be looked at here. */
 static char *
 nearest_sql(const PlmpgShop *shop, int64 most, int dimensions)
 {
 	char	   *limit = psprintf(INT64_FORMAT, most);
 
-	for (int i = 0; i < (int) lengthof(ways); i++)
+	for (int i = 1; i < (int) lengthof(ways); i++)
 		if (strcmp(ways[i].name, shop->nearest) == 0)
 		{
-			char	   *space = i == 0 ? NULL : plmpg_sql_string(
+			char	   *space = plmpg_sql_string(
 				"SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension AS e"
 				" JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'",
 				NULL, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
 
-			if (i == 0 || space != NULL)
+			/* Without pgvector its index is gone, too. */
+			if (space != NULL)
 				return psprintf(ways[i].sql, shop->store_name, limit, space, dimensions);
 		}
-	/* pgvector has gone, and its index with it. */
-	return psprintf(ways[0].sql, shop->store_name, limit);
+	return blocks_of(shop->store) <= SMALL_BLOCKS ? NULL : psprintf(ways[0].sql, shop->store_name, limit);
 }
 
 /* Settings of pgvector (0.8) that let its index go on until the limit is reached, for this statement. */
@@ -294,29 +338,37 @@ set_hnsw(int64 most)
 PlmpgFounds *
 plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *among)
 {
-	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most};
+	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most, .worst = -2};
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
+	char	   *sql = NULL;
+	const float *values = plmpg_real_values(vector, -1, "vector", &r.dimensions);
 
 	initStringInfo(&r.buffer);
+	if (most == 0)
+		return r.list;
 	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
 	caller = plmpg_become(shop->owner);
 	if (among == NULL)
-	{
-		if (strcmp(shop->nearest, "hnsw") == 0)
-			set_hnsw(most);
-		plmpg_sql(nearest_sql(shop, most, ArrayGetNItems(ARR_NDIM(vector), ARR_DIMS(vector))), &p,
-				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
-	}
+		sql = nearest_sql(shop, most, (int) r.dimensions);
 	else if (plmpg_keys_count(among) <= 1000)
 	{
 		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(plmpg_keys_array(among)), false);
-		plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
-						   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+		sql = psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
+					   shop->store_name);
+	}
+	if (sql != NULL)
+	{
+		if (among == NULL && strcmp(shop->nearest, "hnsw") == 0)
+			set_hnsw(most);
+		plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	}
 	else
-		plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s", shop->store_name), &p,
+	{
+		r.vector = values;
+		plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
 				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	}
 	plmpg_return_to(&caller);
 	trim(&r);
 	for (int64 i = 0; i < r.list->n; i++)
@@ -327,7 +379,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 PlmpgFounds *
 plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 {
-	NearRows	r = {.list = plmpg_founds()};
+	NearRows	r = {.list = plmpg_founds(), .worst = -2};
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
 
@@ -339,6 +391,81 @@ plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 					   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	plmpg_return_to(&caller);
 	return r.list;
+}
+
+/* ---- all products against several vectors ---- */
+
+#define SCAN_ROWS 64			/* that are multiplied at once */
+
+typedef struct VectorScan
+{
+	PlmPacked	packed;
+	int			n;
+	int64		dimensions;
+	float	   *rows;			/* (SCAN_ROWS, dimensions) */
+	float	   *cosines;		/* (SCAN_ROWS, n) */
+	void	   *scratch;
+	StringInfoData keys[SCAN_ROWS];
+	int			filled;
+	PlmpgScored scored;
+	void	   *arg;
+} VectorScan;
+
+static void
+score_rows(VectorScan *scan)
+{
+	if (scan->filled == 0)
+		return;
+	plm_linear(&scan->packed, NULL, scan->filled, scan->rows, scan->dimensions, NULL, scan->cosines, scan->n, PLM_ACT_NONE,
+			   scan->scratch);
+	for (int i = 0; i < scan->filled; i++)
+		scan->scored(scan->arg, scan->keys[i].data, scan->cosines + i * scan->n);
+	scan->filled = 0;
+}
+
+static void
+take_scanned(void *arg, TupleTableSlot *slot)
+{
+	VectorScan	   *scan = arg;
+	bool		null;
+	Datum		value = slot_getattr(slot, 2, &null);
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	int64		n;
+	const float *vector = plmpg_real_values(array, scan->dimensions, "embedding", &n);
+
+	memcpy(scan->rows + scan->filled * scan->dimensions, vector, n * sizeof(float));
+	if ((Pointer) array != DatumGetPointer(value))
+		pfree(array);
+	if (slot_key(slot, &scan->keys[scan->filled]) != NULL && ++scan->filled == SCAN_ROWS)
+		score_rows(scan);
+}
+
+void
+plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
+{
+	VectorScan	   *scan = palloc0(sizeof(VectorScan));
+	PlmpgIdentity caller;
+	size_t		scratch;
+	void	   *packed;
+
+	scan->n = n;
+	scan->dimensions = dimensions;
+	scan->scored = scored;
+	scan->arg = arg;
+	packed = (void *) TYPEALIGN(64, palloc(plm_pack_bytes(PLM_PREC_F32, n, dimensions) + 64));
+	plm_pack(PLM_PREC_F32, n, dimensions, vectors, packed);
+	scan->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = packed};
+	scan->rows = palloc(SCAN_ROWS * dimensions * sizeof(float));
+	scan->cosines = palloc(SCAN_ROWS * n * sizeof(float));
+	scratch = plm_linear_scratch(&scan->packed, SCAN_ROWS);
+	scan->scratch = (void *) TYPEALIGN(64, palloc(scratch + 64));
+	for (int i = 0; i < SCAN_ROWS; i++)
+		initStringInfo(&scan->keys[i]);
+	caller = plmpg_become(shop->owner);
+	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
+			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
+	plmpg_return_to(&caller);
+	score_rows(scan);
 }
 
 /* ---- vectors of some products ---- */

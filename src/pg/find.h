@@ -72,6 +72,12 @@ PlmpgFounds *plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most,
 /* Cosine of each of these products to a vector, in any order; products without a vector are left out. */
 PlmpgFounds *plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys);
 
+/*
+ * For every product its cosine to each of `n` unit vectors, (n, dimensions) row-major; cosines: (n), valid during the call.
+ */
+typedef void (*PlmpgScored) (void *arg, const char *key, const float *cosines);
+void		plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg);
+
 /* Vectors of some products. */
 typedef struct PlmpgVectors
 {
@@ -110,5 +116,13 @@ PlmpgTerms *plmpg_terms(const PlmpgShop *shop, text *query, PlmpgKeys *among);
  * rows that count for document frequencies, of which only those with number 1 are returned; NULL: all.
  */
 PlmpgFounds *plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, PlmpgKeys *among);
+
+/* ---- search: fn_search.c ---- */
+
+/*
+ * search(): products for a query by meaning and words, best first, of at least `most` candidates; filter: checked condition
+ * or NULL.
+ */
+PlmpgFounds *plmpg_search(PlmpgShop *shop, text *query, int64 most, char *filter);
 
 #endif							/* PLMPG_FIND_H */

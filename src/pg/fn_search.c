@@ -329,6 +329,15 @@ fuse(Search *s)
 	return list;
 }
 
+PlmpgFounds *
+plmpg_search(PlmpgShop *shop, text *query, int64 most, char *filter)
+{
+	Search		s = {.shop = shop, .filter = filter, .mode = HYBRID, .most = most};
+
+	find_candidates(&s, query);
+	return fuse(&s);
+}
+
 /* Arguments of search() and search_facets(), from the second on: query, n, filter, filter_args, mode. */
 static PlmpgFounds *
 run_search(FunctionCallInfo fcinfo, int64 most, int filter, int mode, PlmpgShop **shop, char **condition)
