@@ -7,6 +7,7 @@
 #   make fuzz        FUZZ_SECONDS (600) of mutations for each fuzz target
 #   make soak        a million calls of embed in one session: memory must stay flat
 #   make bench       speed of the engine, percent of this machine's peak
+#   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make demo-psql   psql on the demo database of the last "make demo"
 #
 # PG_CONFIG chooses the server.  A new C file under src/ is picked up by itself.
@@ -91,7 +92,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak bench-catalog demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -104,7 +105,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak
+.PHONY: deps demo demo-psql test soak bench-catalog
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -113,6 +114,9 @@ demo-psql:
 	@test/lib/demo.sh psql
 test: deps
 	@MAKE="$(MAKE)" test/lib/run.sh
+
+bench-catalog: deps
+	@MAKE="$(MAKE)" test/lib/bench_catalog.sh
 
 soak: deps
 	@MAKE="$(MAKE)" test/lib/soak.sh

@@ -295,7 +295,78 @@ CROSS JOIN LATERAL (
 ORDER BY a.sku, f.rank;
 
 \echo
-\echo '9. How long does it take?'
+\echo '9. A catalog: product rows that keep themselves embedded and indexed'
+\echo
+\echo '    SELECT product_llm.create_catalog(''goods'', ''product'', ''sku'', $$title || ''. '' || description$$, title => ''title'')'
+\echo
+
+SELECT clock_timestamp() AS started \gset
+SELECT product_llm.create_catalog('goods', 'product', 'sku', 'title || ''. '' || description', title => 'title', language => 'english') \g /dev/null
+SELECT c.catalog, c.source, c.products, c.embedded, c.stale, round(extract(epoch FROM clock_timestamp() - :'started') * 1000) AS ms
+FROM product_llm.catalogs AS c;
+
+PREPARE find (text, int) AS
+	SELECT round(s.score::numeric, 2) AS score, s.semantic_rank AS "by meaning", s.lexical_rank AS "by words", s.key AS sku,
+	       left(p.title, 48) AS title, p.price
+	FROM product_llm.search('goods', $1, $2) AS s
+	JOIN product AS p ON p.sku = s.key
+	ORDER BY s.score DESC;
+
+\echo 'Meaning and words together, spelling slips and all:  SELECT * FROM product_llm.search(''goods'', ''hedphones for runing'', 4)'
+\echo
+EXECUTE find ('hedphones for runing', 4);
+\echo 'Chinese, without a segmenter:'
+\echo
+EXECUTE find ('无线耳机', 4);
+
+\echo 'A new row is there at once, in the same transaction, and a part number finds it however it is written:'
+\echo
+BEGIN;
+INSERT INTO product VALUES ('NEW-001', 'Solid state drive MZ-75E500B', 'Half a terabyte for a quick notebook', 'computers', 'Samson', 59, 5, 'en', '{}')
+ON CONFLICT DO NOTHING;
+EXECUTE find ('mz75e500b', 1);
+ROLLBACK;
+
+\echo 'A filter is a SQL condition; values come apart from it:'
+\echo
+\echo '    search(''goods'', ''tools for a gardener'', 4, ''price < :most AND stock > 0'', ''{"most": 30}'')'
+\echo
+SELECT round(s.score::numeric, 2) AS score, p.sku, left(p.title, 48) AS title, p.price, p.stock
+FROM product_llm.search('goods', 'tools for a gardener', 4, 'price < :most AND stock > 0', '{"most": 30}') AS s
+JOIN product AS p ON p.sku = s.key ORDER BY s.score DESC;
+
+\echo
+\echo '10. Recommendations, with their reasons'
+\echo
+\echo '    SELECT product_llm.bind_events(''goods'', ''event'', ''visitor'', ''sku'', ''at'', ''kind'', ''{"view": 1, "cart": 3, "purchase": 5}'')'
+\echo
+
+SELECT product_llm.bind_events('goods', 'event', 'visitor', 'sku', 'at', 'kind', '{"view": 1, "cart": 3, "purchase": 5}') \g /dev/null
+
+\echo 'For clara:'
+\echo
+SELECT left(p.title, 40) AS title, r.source, (SELECT string_agg(left(b.title, 26), '; ' ORDER BY o.n) FROM unnest(r.because) WITH ORDINALITY AS o (sku, n) JOIN product AS b USING (sku)) AS because
+FROM product_llm.recommend('goods', 'clara', 5) AS r
+JOIN product AS p ON p.sku = r.key ORDER BY r.score DESC;
+
+\echo 'For somebody who has never been here:'
+\echo
+SELECT left(p.title, 40) AS title, r.source FROM product_llm.recommend('goods', 'somebody new', 3) AS r
+JOIN product AS p ON p.sku = r.key ORDER BY r.score DESC;
+
+\echo 'To go with a basket of TEA-007 and KIT-025:'
+\echo
+SELECT left(p.title, 40) AS title, r.because, r.source FROM product_llm.recommend_basket('goods', '{TEA-007,KIT-025}', 4) AS r
+JOIN product AS p ON p.sku = r.key ORDER BY r.score DESC;
+
+\echo 'clara asks to be forgotten:  SELECT * FROM product_llm.forget(''goods'', ''clara'')'
+\echo
+BEGIN;
+SELECT * FROM product_llm.forget('goods', 'clara');
+ROLLBACK;
+
+\echo
+\echo '11. How long does it take?'
 \echo
 
 CREATE TEMPORARY TABLE timing (
@@ -339,7 +410,7 @@ SELECT (SELECT count(*) FROM large) AS "rows scanned for the top 10", round(seco
 FROM extract(epoch FROM clock_timestamp() - :'started') AS seconds;
 
 \echo
-\echo '10. Your turn'
+\echo '12. Your turn'
 \echo
 \echo 'Connect with:' :connect
 \echo 'Then try these five (the default model and the search path are set for this database):'

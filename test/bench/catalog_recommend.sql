@@ -1,0 +1,2 @@
+\set id random(1, 5000)
+SELECT count(*) FROM product_llm.recommend('shop', :id::text);

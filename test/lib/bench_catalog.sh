@@ -1,0 +1,92 @@
+#!/bin/sh
+# "make bench-catalog": refresh against the raw speed of embed, latency of search and recommend at 20,000 products, their
+# scaling over connections, and exact search over BENCH_LARGE (1000000; 0: leave out) products with synthetic vectors.
+set -eu
+. "$(dirname "$0")/cluster.sh"
+products=${BENCH_PRODUCTS:-20000}
+large=${BENCH_LARGE:-1000000}
+seconds=${BENCH_SECONDS:-10}
+build_all
+work=$(scratch_folder bench)
+trap 'stop_cluster "$work/db"; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+private_install "$work/inst"
+start_cluster "$work/db"
+psql() { command psql -XqAt -v ON_ERROR_STOP=1 -d postgres "$@"; }
+
+# latency SCRIPT CLIENTS: "tps p50 p99" of a warm run.
+latency() {
+	rm -f "$work"/log.*
+	(cd "$work" && pgbench -n -f "$top/test/bench/$1" -c "$2" -j 1 -T "$3" -l --log-prefix="$work/log" postgres) >"$work/pgbench.out" 2>&1 ||
+		{ cat "$work/pgbench.out" >&2; return 1; }
+	tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/pgbench.out")
+	# The first transaction of each client warms its backend up.
+	awk '$2 > 0 {print $3 / 1000}' "$work"/log.* | sort -n >"$work/sorted"
+	n=$(wc -l <"$work/sorted")
+	echo "$tps $(sed -n "$((n / 2 + 1))p" "$work/sorted") $(sed -n "$((n * 99 / 100 + 1))p" "$work/sorted")"
+}
+report() { # NAME CLIENTS tps p50 p99
+	awk -v n="$1" -v c="$2" -v t="$3" -v a="$4" -v b="$5" 'BEGIN {printf "%-34s %d connection%s  p50 %7.2f ms  p99 %7.2f ms  (%.1f x)  %8.1f /s\n", n, c, (c > 1 ? "s" : " "), a, b, b / a, t}'
+}
+
+echo "== $products products"
+psql -v products="$products" -f "$top/test/bench/catalog_setup.sql" <"$top/sql/demo/products.csv"
+psql -c "SELECT product_llm.create_catalog('shop', 'product', 'id', 'title || '' '' || description', 'shop-seed', 'manual', 'title', 'english')" >/dev/null
+cat >"$work/refresh.sql" <<'SQL'
+\timing off
+SELECT clock_timestamp() AS t0 \gset
+SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(title || ' ' || description ORDER BY id) FROM product)) \g /dev/null
+SELECT clock_timestamp() AS t1 \gset
+CALL product_llm.refresh_catalog('shop');
+SELECT clock_timestamp() AS t2 \gset
+SELECT round(extract(epoch FROM :'t1'::timestamptz - :'t0')::numeric, 2), round(extract(epoch FROM :'t2'::timestamptz - :'t1')::numeric, 2);
+DELETE FROM shop_embedding;
+DELETE FROM shop_words;
+DELETE FROM shop_term;
+SQL
+for i in 1 2 3; do psql -f "$work/refresh.sql"; psql -c VACUUM; done | tr '|' ' ' |
+	awk -v n="$products" '{printf "embed alone %.2f s (%.0f texts/s), refresh_catalog %.2f s (%.0f rows/s): %.1f %%\n", $1, n / $1, $2, n / $2, 100 * $1 / $2; r[NR] = 100 * $1 / $2}
+		END {a = r[1]; b = r[2]; c = r[3]; m = a > b ? (b > c ? b : (a > c ? c : a)) : (a > c ? a : (b > c ? c : b)); printf "refresh_catalog at %.1f %% of the raw batch speed (median of 3)\n", m}'
+psql -c "CALL product_llm.refresh_catalog('shop')"
+psql -c "SELECT product_llm.bind_events('shop', 'event', 'visitor', 'item', 'at', 'kind', '{\"view\": 1, \"cart\": 2, \"purchase\": 4}')" >/dev/null
+psql -c "VACUUM ANALYZE"
+for what in search recommend; do
+	latency "catalog_$what.sql" 1 2 >/dev/null
+	for clients in 1 2 8; do
+		# shellcheck disable=SC2046
+		report "$what, $products products" $clients $(latency "catalog_$what.sql" $clients "$seconds")
+	done
+done
+
+if [ "$large" -gt 0 ]; then
+	echo "== $large products, synthetic vectors"
+	copies=$(((large + products - 1) / products))
+	psql -v copies="$copies" -v large="$large" -v products="$products" <<'SQL'
+SET client_min_messages = warning;
+INSERT INTO product SELECT id + c * :products, title, description, price, stock
+	FROM product, generate_series(1, :copies - 1) AS c WHERE id + c * :products <= :large;
+-- The vectors of the first, turned by some places: as far from each other as any.
+INSERT INTO shop_embedding SELECT ((key::int + c * :products))::text, text_hash, model,
+		embedding[1 + c % 256 : 256] || embedding[1 : c % 256]
+	FROM shop_embedding, generate_series(1, :copies - 1) AS c WHERE key::int + c * :products <= :large;
+DROP INDEX shop_words_words_idx;
+INSERT INTO shop_words SELECT ((key::int + c * :products))::text, text_hash, title_words, body_words, words
+	FROM shop_words, generate_series(1, :copies - 1) AS c WHERE key::int + c * :products <= :large;
+CREATE INDEX shop_words_words_idx ON shop_words USING gin (words);
+SELECT product_llm.catalog_work('shop', 'count', NULL) \g /dev/null
+VACUUM ANALYZE;
+SQL
+	latency catalog_search.sql 1 10 >/dev/null
+	# shellcheck disable=SC2046
+	report "exact search, $large products" 1 $(latency catalog_search.sql 1 $((seconds * 2)))
+	if [ "$(psql -c "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'")" = 1 ]; then
+		psql -c "CREATE EXTENSION vector" -c "SET maintenance_work_mem = '4GB'" \
+			-c "CREATE TEMP TABLE exact AS SELECT q.id, s.key FROM query AS q, product_llm.search('shop', q.query, 10, mode => 'semantic') AS s WHERE q.id <= 50" \
+			-c "SELECT product_llm.alter_catalog('shop', nearest => 'hnsw')" \
+			-c "SELECT 'recall@10 with pgvector ' || round(avg((s.key IS NOT NULL)::int), 3) FROM exact AS e LEFT JOIN LATERAL (SELECT s.key FROM query AS q, product_llm.search('shop', q.query, 10, mode => 'semantic') AS s WHERE q.id = e.id AND s.key = e.key) AS s ON true"
+		# shellcheck disable=SC2046
+		report "search with pgvector, $large products" 1 $(latency catalog_search.sql 1 "$seconds")
+	else
+		echo "pgvector is not installed: its index is not measured"
+	fi
+fi
