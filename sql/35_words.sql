@@ -19,3 +19,21 @@ CREATE FUNCTION filter_condition(source regclass, filter text, filter_args jsonb
 	AS 'MODULE_PATHNAME', 'product_llm_filter_condition' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION filter_condition(regclass, text, jsonb) IS
 	'a condition over the relation''s columns, checked, with its values as literals, for WHERE; true for NULL';
+
+-- ---- English without a stemmer for prose ----
+
+CREATE FUNCTION plurals_init(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'product_llm_plurals_init' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION plurals_init(internal) IS 'makes a dictionary of plurals';
+CREATE FUNCTION plurals_lexize(internal, internal, internal, internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'product_llm_plurals_lexize' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION plurals_lexize(internal, internal, internal, internal) IS 'takes the plural ending from an English word';
+CREATE TEXT SEARCH TEMPLATE plurals (INIT = plurals_init, LEXIZE = plurals_lexize);
+COMMENT ON TEXT SEARCH TEMPLATE plurals IS 'takes plural endings from English words; option StopWords';
+CREATE TEXT SEARCH DICTIONARY english_plurals (TEMPLATE = plurals, StopWords = english);
+COMMENT ON TEXT SEARCH DICTIONARY english_plurals IS 'takes plural endings from English words and leaves out stop words';
+CREATE TEXT SEARCH CONFIGURATION shop_english (COPY = pg_catalog.simple);
+ALTER TEXT SEARCH CONFIGURATION shop_english
+	ALTER MAPPING FOR asciiword, word, numword WITH english_plurals;
+COMMENT ON TEXT SEARCH CONFIGURATION shop_english IS
+	'English product texts: plurals and stop words, no other stemming, so that gaming is not a game';

@@ -246,7 +246,8 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		c.key := key;
 		c.model := model;
 		c.sync := sync;
-		c.language := coalesce(language, pg_catalog.get_current_ts_config());
+		c.language := coalesce(language, CASE pg_catalog.get_current_ts_config()
+			WHEN 'pg_catalog.english'::regconfig THEN 'product_llm.shop_english'::regconfig ELSE pg_catalog.get_current_ts_config() END);
 		c.nearest := 'exact';
 		c.statistics := '{}';
 		c.settings := '{}';
