@@ -173,23 +173,23 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 COMMENT ON FUNCTION follow_events(product_llm.catalog_events, oid, int, boolean) IS
 	'follows what is done to a bound table of events';
 
--- SQL for the events that count, as visitor, item, at; from a query over the events' columns.
+-- SQL for the events that count, as visitor, item, at, weight; from a query over the events' columns.
 CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
-		SELECT pg_catalog.format('SELECT product_llm.key_text(t.%1$I) AS visitor, product_llm.key_text(t.%2$I) AS item, t.%3$I::pg_catalog.timestamptz AS at'
-			' FROM %4$s AS t WHERE t.%1$I IS NOT NULL AND t.%2$I IS NOT NULL AND t.%3$I IS NOT NULL%5$s%6$s',
+		SELECT pg_catalog.format('SELECT product_llm.key_text(t.%1$I) AS visitor, product_llm.key_text(t.%2$I) AS item, t.%3$I::pg_catalog.timestamptz AS at, %5$s AS weight'
+			' FROM %4$s AS t WHERE t.%1$I IS NOT NULL AND t.%2$I IS NOT NULL AND t.%3$I IS NOT NULL AND %5$s > 0%6$s',
 			(e).visitor, (e).item, (e).at, rows,
 			CASE WHEN (e).kind IS NOT NULL AND (e).weights IS NOT NULL
-				THEN pg_catalog.format(' AND coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(t.%I))::pg_catalog.float8, 1) > 0', (e).weights, (e).kind)
-				ELSE '' END,
+				THEN pg_catalog.format('coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(t.%I))::pg_catalog.float8, 1)', (e).weights, (e).kind)
+				ELSE '1::pg_catalog.float8' END,
 			(SELECT pg_catalog.format(' AND NOT EXISTS (SELECT FROM product_llm.catalog_forgotten AS f WHERE f.catalog = %L'
 				' AND f.visitor = pg_catalog.sha256(%L::pg_catalog.bytea || pg_catalog.convert_to(product_llm.key_text(t.%I), ''UTF8'')))',
 				(e).catalog, k.salt, (e).visitor)
 			 FROM product_llm.catalog_forgotten AS k WHERE k.catalog = (e).catalog LIMIT 1))
 	$$;
 COMMENT ON FUNCTION counted_events(product_llm.catalog_events, text) IS
-	'SQL for a bound table''s events that count: visitor, item, at';
+	'SQL for a bound table''s events that count: visitor, item, at, weight';
 
 -- Run as the owner: add up the changes, or build all anew where no trigger has kept the table.
 CREATE FUNCTION catalog_pairs(catalog text, keys text[]) RETURNS text[]

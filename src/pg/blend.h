@@ -24,6 +24,15 @@
 
 #define PLMPG_RECENT 20			/* K: so many of a visitor's products, at most, are looked at */
 
+#define PLMPG_WINDOW 10			/* pairs are products of a visitor that are so far apart, at most */
+
+/* What two products of a visitor that are d apart, 1 .. PLMPG_WINDOW, add to their pair. */
+static inline int64
+plmpg_pair_weight(int d)
+{
+	return (int64) (65536 / sqrt(d) + 0.5);
+}
+
 /* What tune_catalog() fits. */
 typedef struct PlmpgBlend
 {

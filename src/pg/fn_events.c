@@ -10,8 +10,6 @@
  */
 #include "plmpg.h"
 
-#include <math.h>
-
 #include "access/htup_details.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
@@ -26,17 +24,16 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "blend.h"
 #include "fn.h"
 #include "shop.h"
 #include "sql.h"
 
 /* ---- a visitor's contribution ---- */
 
-#define WINDOW 10				/* products apart, at most */
-
 /*
  * pair_weights(items) -> (a, b, after, before): with h the different products in the order in which each came first, the
- * pair (h[p], h[q]), p < q <= p + WINDOW, weighs round(65536 / sqrt(q - p)), under both its products.
+ * pair (h[p], h[q]), p < q <= p + PLMPG_WINDOW, weighs round(65536 / sqrt(q - p)), under both its products.
  */
 PG_FUNCTION_INFO_V1(product_llm_pair_weights);
 Datum
@@ -50,10 +47,10 @@ product_llm_pair_weights(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Tuplestorestate *rows = plmpg_result_set(fcinfo, &desc);
 	bool		nulls[4] = {false, false, false, false};
-	int64		weights[WINDOW + 1];
+	int64		weights[PLMPG_WINDOW + 1];
 
-	for (int d = 1; d <= WINDOW; d++)
-		weights[d] = (int64) (65536 / sqrt(d) + 0.5);
+	for (int d = 1; d <= PLMPG_WINDOW; d++)
+		weights[d] = plmpg_pair_weight(d);
 
 	/* Each product once, where it first comes. */
 	seen = hash_create("products of a visitor", Max(given.n, 16), &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -77,7 +74,7 @@ product_llm_pair_weights(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		tuplestore_putvalues(rows, desc, total, nulls);
-		for (int j = i + 1; j < n && j - i <= WINDOW; j++)
+		for (int j = i + 1; j < n && j - i <= PLMPG_WINDOW; j++)
 		{
 			Datum		weight = Int64GetDatum(weights[j - i]);
 			Datum		there[4] = {items[i], items[j], weight, Int64GetDatum(0)};

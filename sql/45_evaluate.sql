@@ -1,0 +1,30 @@
+-- How good search and recommendations are, and fitting what can be fitted to a shop's own data.
+
+CREATE FUNCTION evaluate_search(catalog text, judgments text, max_results integer DEFAULT 10, samples integer DEFAULT 1000)
+	RETURNS TABLE (system text, metric text, value double precision, low double precision, high double precision,
+				   difference double precision, difference_low double precision, difference_high double precision)
+	AS 'MODULE_PATHNAME', 'product_llm_evaluate_search' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000000 ROWS 32;
+COMMENT ON FUNCTION evaluate_search(text, text, integer, integer) IS
+	'search measured by judgments, a SELECT of query, key and grade, beside BM25, PostgreSQL''s full-text search and a random order, with 95 % bootstrap bounds; difference is that of hybrid less the system';
+
+-- SQL for all events that count and are not of the future, by visitor and time: visitor, item, weight, the largest weight
+-- there is, and a hash that says which visitors are chosen when not all are.
+CREATE FUNCTION evaluated_events(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format('SELECT v.visitor, v.item, v.weight, %s::pg_catalog.float8,'
+			' (''x'' || pg_catalog.left(pg_catalog.md5(v.visitor), 16))::pg_catalog.bit(64)::pg_catalog.int8'
+			' FROM (%s) AS v WHERE v.at <= pg_catalog.now()'
+			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.item), v.item COLLATE "C"',
+			coalesce((SELECT pg_catalog.max(w.value::pg_catalog.float8) FROM pg_catalog.jsonb_each_text((e).weights) AS w WHERE w.value::pg_catalog.float8 > 0), 1),
+			product_llm.counted_events(e, (e).source::text))
+	$$;
+COMMENT ON FUNCTION evaluated_events(product_llm.catalog_events) IS
+	'SQL for a bound table''s events in the order in which they are evaluated: visitor, item, weight, largest weight, hash';
+
+CREATE FUNCTION evaluate_recommendations(catalog text, visitors integer DEFAULT NULL, samples integer DEFAULT 1000)
+	RETURNS TABLE (system text, metric text, value double precision, low double precision, high double precision,
+				   difference double precision, difference_low double precision, difference_high double precision)
+	AS 'MODULE_PATHNAME', 'product_llm_evaluate_recommendations' LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000000 ROWS 28;
+COMMENT ON FUNCTION evaluate_recommendations(text, integer, integer) IS
+	'recommendations measured on each visitor''s last product, left out, against the whole catalogue, beside simple systems, with 95 % bootstrap bounds; difference is that of the blend less the system; visitors: so many are chosen, null for all';

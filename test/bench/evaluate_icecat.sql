@@ -1,0 +1,23 @@
+-- Search over the icecat products, by human judgments: all systems, all bounds.  Run in the folder of shared data, in a
+-- database that has the extension and the model shop-seed: "make evaluate" does.
+
+\set ON_ERROR_STOP on
+\pset footer off
+SET client_min_messages = warning;
+
+CREATE TEMPORARY TABLE line (line text);
+\copy line FROM PROGRAM 'gzip -dc icecat/products.jsonl.gz' WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')
+CREATE TABLE product (id bigint PRIMARY KEY, title text, description text);
+INSERT INTO product
+	SELECT (l.line::jsonb ->> 'id')::bigint, l.line::jsonb ->> 'title', l.line::jsonb ->> 'short_description' FROM line AS l;
+CREATE TABLE judgment (query text, docid bigint, rating int);
+\copy judgment FROM 'icecat/judgments.csv' WITH (FORMAT csv, HEADER)
+
+SELECT product_llm.create_catalog('icecat', 'product', 'id', 'concat_ws('' '', title, description)', model => 'shop-seed',
+	sync => 'manual', title => 'title', language => 'english') \g /dev/null
+CALL product_llm.refresh_catalog('icecat');
+
+\echo icecat, retrieval from all products, settings as they are without fitting
+SELECT system, metric, round(value::numeric, 4) AS value, round(low::numeric, 4) AS low, round(high::numeric, 4) AS high,
+	round(difference::numeric, 4) AS difference, round(difference_low::numeric, 4) AS low, round(difference_high::numeric, 4) AS high
+FROM product_llm.evaluate_search('icecat', 'SELECT query, docid, rating FROM judgment', samples => 10000);
