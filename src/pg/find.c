@@ -51,9 +51,15 @@ plmpg_founds_add(PlmpgFounds *list, const char *key)
 
 /* ---- keys by hash ---- */
 
+typedef struct Bytes
+{
+	const char *data;
+	int			len;
+} Bytes;
+
 typedef struct KeyEntry
 {
-	const char *key;
+	Bytes		key;			/* with a zero behind it */
 	int64		number;
 	uint32		hash;
 	char		status;
@@ -61,10 +67,10 @@ typedef struct KeyEntry
 
 #define SH_PREFIX keytable
 #define SH_ELEMENT_TYPE KeyEntry
-#define SH_KEY_TYPE const char *
+#define SH_KEY_TYPE Bytes
 #define SH_KEY key
-#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k), (int) strlen(k))
-#define SH_EQUAL(tb, a, b) (strcmp(a, b) == 0)
+#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k).data, (k).len)
+#define SH_EQUAL(tb, a, b) ((a).len == (b).len && memcmp((a).data, (b).data, (a).len) == 0)
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, a) ((a)->hash)
 #define SH_SCOPE static inline
@@ -88,18 +94,36 @@ plmpg_keys(void)
 	return keys;
 }
 
-int64 *
-plmpg_keys_find(PlmpgKeys *keys, const char *key, bool add)
+static int64 *
+find_bytes(PlmpgKeys *keys, Bytes key, bool add)
 {
 	KeyEntry   *entry = keytable_lookup(keys->table, key);
 	bool		found;
 
 	if (entry == NULL && add)
 	{
-		entry = keytable_insert(keys->table, MemoryContextStrdup(keys->context, key), &found);
+		key.data = MemoryContextStrdup(keys->context, key.data);
+		entry = keytable_insert(keys->table, key, &found);
 		entry->number = 0;
 	}
 	return entry == NULL ? NULL : &entry->number;
+}
+
+int64 *
+plmpg_keys_find(PlmpgKeys *keys, const char *key, bool add)
+{
+	return find_bytes(keys, (Bytes) {key, (int) strlen(key)}, add);
+}
+
+int64 *
+plmpg_keys_find_text(PlmpgKeys *keys, Datum key)
+{
+	text	   *t = DatumGetTextPP(key);
+	int64	   *number = find_bytes(keys, (Bytes) {VARDATA_ANY(t), (int) VARSIZE_ANY_EXHDR(t)}, false);
+
+	if ((Pointer) t != DatumGetPointer(key))
+		pfree(t);
+	return number;
 }
 
 int64
@@ -118,7 +142,7 @@ plmpg_keys_array(PlmpgKeys *keys)
 
 	keytable_start_iterate(keys->table, &i);
 	while ((entry = keytable_iterate(keys->table, &i)) != NULL)
-		strings[n++] = entry->key;
+		strings[n++] = entry->key.data;
 	return plmpg_text_array(strings, n);
 }
 
@@ -141,12 +165,11 @@ typedef struct KeyRows
 	StringInfoData buffer;
 } KeyRows;
 
-/* A text column's value as a C string that lives until the buffer is used again. */
-static const char *
-slot_key(TupleTableSlot *slot, StringInfo buffer)
+const char *
+plmpg_slot_key(TupleTableSlot *slot, int column, StringInfo buffer)
 {
 	bool		null;
-	Datum		value = slot_getattr(slot, 1, &null);
+	Datum		value = slot_getattr(slot, column, &null);
 	text	   *key;
 
 	if (null)
@@ -163,7 +186,7 @@ static void
 take_key(void *arg, TupleTableSlot *slot)
 {
 	KeyRows    *r = arg;
-	const char *key = slot_key(slot, &r->buffer);
+	const char *key = plmpg_slot_key(slot, 1, &r->buffer);
 	bool		null = false;
 	bool		lets;
 
@@ -193,9 +216,8 @@ plmpg_visible_of(const PlmpgShop *shop, const char *filter, ArrayType *keys)
 
 	initStringInfo(&r.buffer);
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
-	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s = ANY ($1::pg_catalog.text[]::%s[]) AND (%s)",
-					   plmpg_shop_key_text(shop), shop->source_name, shop->key_column, shop->key_type,
-					   filter == NULL ? "true" : filter),
+	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s AND (%s)", plmpg_shop_key_text(shop), shop->source_name,
+					   plmpg_shop_key_among(shop, "$1"), filter == NULL ? "true" : filter),
 			  &p, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
 	return r.keys;
 }
@@ -238,6 +260,17 @@ trim(NearRows *r)
 		r->worst = (float) r->list->rows[r->most - 1].semantic;
 }
 
+/*
+ * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before
+ * it, which are the next one's.  Only a hint: whatever is there is not read.
+ */
+static inline void
+prefetch_next(const void *vector, size_t bytes)
+{
+	for (size_t offset = 64; offset <= bytes + 64; offset += 64)
+		__builtin_prefetch((const char *) vector - offset);
+}
+
 static void
 take_near(void *arg, TupleTableSlot *slot)
 {
@@ -255,6 +288,7 @@ take_near(void *arg, TupleTableSlot *slot)
 		int64		n;
 		const float *vector = plmpg_real_values(array, r->dimensions, "embedding", &n);
 
+		prefetch_next(vector, n * sizeof(float));
 		cosine = plmpg_cosine(vector, r->vector, n, "vector");
 		if ((Pointer) array != DatumGetPointer(value))
 			pfree(array);
@@ -263,7 +297,7 @@ take_near(void *arg, TupleTableSlot *slot)
 		cosine = DatumGetFloat4(value);
 	if (cosine < r->worst)
 		return;
-	key = slot_key(slot, &r->buffer);
+	key = plmpg_slot_key(slot, 1, &r->buffer);
 	if (key == NULL)
 		return;
 	if (r->among != NULL)
@@ -433,10 +467,11 @@ take_scanned(void *arg, TupleTableSlot *slot)
 	int64		n;
 	const float *vector = plmpg_real_values(array, scan->dimensions, "embedding", &n);
 
+	prefetch_next(vector, n * sizeof(float));
 	memcpy(scan->rows + scan->filled * scan->dimensions, vector, n * sizeof(float));
 	if ((Pointer) array != DatumGetPointer(value))
 		pfree(array);
-	if (slot_key(slot, &scan->keys[scan->filled]) != NULL && ++scan->filled == SCAN_ROWS)
+	if (plmpg_slot_key(slot, 1, &scan->keys[scan->filled]) != NULL && ++scan->filled == SCAN_ROWS)
 		score_rows(scan);
 }
 
@@ -483,7 +518,7 @@ take_vector(void *arg, TupleTableSlot *slot)
 	const float *values = plmpg_real_values(array, -1, "embedding", &n);
 
 	initStringInfo(&buffer);
-	key = slot_key(slot, &buffer);
+	key = plmpg_slot_key(slot, 1, &buffer);
 	if (v->n == v->room)
 	{
 		v->room = v->room == 0 ? 64 : v->room * 2;

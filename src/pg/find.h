@@ -15,6 +15,9 @@
 
 #include "shop.h"
 
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+
 /* One product under consideration. */
 typedef struct PlmpgFound
 {
@@ -44,9 +47,14 @@ typedef struct PlmpgKeys PlmpgKeys;
 PlmpgKeys  *plmpg_keys(void);
 /* The place of a key's number, or NULL when the key is not there; add: put it there, with 0.  Copies the key. */
 int64	   *plmpg_keys_find(PlmpgKeys *keys, const char *key, bool add);
+/* The same for a text datum, never adding. */
+int64	   *plmpg_keys_find_text(PlmpgKeys *keys, Datum key);
 int64		plmpg_keys_count(const PlmpgKeys *keys);
 /* All keys as a text[], in no order. */
 ArrayType  *plmpg_keys_array(PlmpgKeys *keys);
+
+/* A text column's value as a C string that lives until the buffer is used again; NULL for null. */
+const char *plmpg_slot_key(TupleTableSlot *slot, int column, StringInfo buffer);
 
 /* text[] of n C strings. */
 ArrayType  *plmpg_text_array(const char *const *strings, int64 n);

@@ -36,6 +36,7 @@ typedef struct Recommending
 	int			recent;
 	bool		basket;
 	PlmpgKeys  *excluded;
+	PlmpgVectors *own_vectors;	/* of the recent products that are in the catalog */
 	PlmpgCandidates *candidates;
 	double		best_together;	/* maxima over the candidates */
 	double		best_content;
@@ -109,18 +110,29 @@ take_cosines(void *arg, const char *key, const float *cosines)
 	}
 }
 
+/* Vectors of the recent products, read once. */
+static PlmpgVectors *
+own_vectors(Recommending *r)
+{
+	if (r->own_vectors == NULL)
+	{
+		const char *keys[PLMPG_RECENT];
+
+		for (int i = 0; i < r->recent; i++)
+			keys[i] = r->own[i].key;
+		r->own_vectors = plmpg_vectors(r->shop, plmpg_text_array(keys, r->recent));
+	}
+	return r->own_vectors;
+}
+
 /* Content of all candidates, and the nearest products as further candidates (unless only those given count). */
 static void
 add_content(Recommending *r, bool further)
 {
 	Nearness	near = {.r = r, .best = plmpg_founds()};
-	const char *keys[PLMPG_RECENT];
-	PlmpgVectors *known;
+	PlmpgVectors *known = own_vectors(r);
 	float	   *vectors;
 
-	for (int i = 0; i < r->recent; i++)
-		keys[i] = r->own[i].key;
-	known = plmpg_vectors(r->shop, plmpg_text_array(keys, r->recent));
 	if (known->n == 0)
 		return;
 	vectors = palloc(known->n * known->dimensions * sizeof(float));
@@ -158,6 +170,60 @@ candidate_order(const void *a, const void *b)
 	if (x->score != y->score)
 		return x->score > y->score ? -1 : 1;
 	return strcmp(x->key, y->key);
+}
+
+/* Put the best `front` candidates first, in order; the others follow in none.  Candidates are large: few are moved. */
+static void
+best_first(PlmpgCandidates *c, int64 front)
+{
+	PlmpgCandidate *chosen;
+	int64	   *heap;			/* the worst of those chosen on top */
+	int64		n = 0;
+
+	front = Min(front, c->n);
+	heap = palloc(Max(front, 1) * sizeof(int64));
+	for (int64 i = 0; i < c->n; i++)
+	{
+		int64		place;
+
+		if (n == front)
+		{
+			if (front == 0 || candidate_order(&c->rows[i], &c->rows[heap[0]]) >= 0)
+				continue;
+			/* Take the top away: its place sinks until what comes goes there. */
+			place = 0;
+			for (int64 child; (child = 2 * place + 1) < n; place = child)
+			{
+				if (child + 1 < n && candidate_order(&c->rows[heap[child + 1]], &c->rows[heap[child]]) > 0)
+					child++;
+				if (candidate_order(&c->rows[i], &c->rows[heap[child]]) >= 0)
+					break;
+				heap[place] = heap[child];
+			}
+		}
+		else
+			for (place = n++; place > 0 && candidate_order(&c->rows[i], &c->rows[heap[(place - 1) / 2]]) > 0; place = (place - 1) / 2)
+				heap[place] = heap[(place - 1) / 2];
+		heap[place] = i;
+	}
+	chosen = palloc(Max(front, 1) * sizeof(PlmpgCandidate));
+	for (int64 i = 0; i < n; i++)
+	{
+		chosen[i] = c->rows[heap[i]];
+		c->rows[heap[i]].key = NULL;
+	}
+	qsort(chosen, n, sizeof(PlmpgCandidate), candidate_order);
+	/* Who stands in front and was not chosen takes the place of one who was. */
+	for (int64 i = 0, hole = n; i < n; i++)
+		if (c->rows[i].key != NULL)
+		{
+			while (c->rows[hole].key != NULL)
+				hole++;
+			c->rows[hole++] = c->rows[i];
+		}
+	memcpy(c->rows, chosen, n * sizeof(PlmpgCandidate));
+	pfree(chosen);
+	pfree(heap);
 }
 
 static ArrayType *
@@ -215,8 +281,8 @@ score_candidates(Recommending *r)
 	}
 	if (c->n == 0)
 		return;
-	qsort(c->rows, c->n, sizeof(PlmpgCandidate), candidate_order);
 	front = Min(c->n, POOL * r->most + 16);
+	best_first(c, front);
 	if (r->filter == NULL && !plmpg_hidden_rows(r->shop->source))
 	{
 		PlmpgKeys  *visible = plmpg_visible_of(r->shop, NULL, candidate_keys(c, 0, front));
@@ -224,6 +290,7 @@ score_candidates(Recommending *r)
 		if (plmpg_keys_count(visible) < Min(r->most, front))
 		{
 			front = c->n;
+			best_first(c, front);
 			visible = plmpg_visible_of(r->shop, NULL, candidate_keys(c, 0, front));
 		}
 		c->n = front;
@@ -452,13 +519,10 @@ name_own(Recommending *r)
 {
 	const char *keys[PLMPG_RECENT];
 	PlmpgKeys  *visible;
-	PlmpgKeys  *known;
+	PlmpgKeys  *known = own_vectors(r)->keys;
 	int			n = 0;
 
 	/* What is not a product of the catalog cannot even be asked for by its key. */
-	for (int i = 0; i < r->recent; i++)
-		keys[i] = r->own[i].key;
-	known = plmpg_vectors(r->shop, plmpg_text_array(keys, r->recent))->keys;
 	for (int i = 0; i < r->recent; i++)
 		if (plmpg_keys_find(known, r->own[i].key, false) != NULL)
 			keys[n++] = r->own[i].key;
@@ -661,6 +725,7 @@ product_llm_recommend_basket(PG_FUNCTION_ARGS)
 	name_own(&r);
 
 	/* What the caller does not see has nothing to say. */
+	r.own_vectors = NULL;
 	n = 0;
 	for (int i = 0; i < r.recent; i++)
 		if (r.own[i].named)

@@ -500,9 +500,8 @@ product_llm_search_facets(PG_FUNCTION_ARGS)
 					 errhint("Facets are columns of the catalog's source.")));
 		r.facet = facets.values[i];
 		plmpg_sql(psprintf("SELECT %1$s::pg_catalog.text, pg_catalog.count(*) FROM %2$s"
-						   " WHERE %3$s = ANY ($1::pg_catalog.text[]::%4$s[]) AND %1$s IS NOT NULL"
-						   " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2",
-						   quote_identifier(column), shop->source_name, shop->key_column, shop->key_type),
+						   " WHERE %3$s AND %1$s IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2",
+						   quote_identifier(column), shop->source_name, plmpg_shop_key_among(shop, "$1")),
 				  &p, PLMPG_SQL_READ, NULL, take_facet, &r);
 	}
 	return (Datum) 0;

@@ -6,18 +6,21 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "sql.h"
@@ -89,11 +92,46 @@ plain_type(Oid type)
 		case NAMEOID:
 		case UUIDOID:
 		case NUMERICOID:
-		case BOOLOID:
 			return true;
 		default:
 			return get_typtype(type) == TYPTYPE_ENUM;
 	}
+}
+
+static PlmpgShop *
+read_definition(const char *catalog)
+{
+	Reading		r = {.context = CurrentMemoryContext};
+	PlmpgParams p = {0};
+
+	plmpg_param_text(&p, catalog);
+	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language, statistics, settings"
+			  " FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
+			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_definition, &r);
+	return r.shop;
+}
+
+/* As the definition is at this moment, whatever the statement's snapshot says. */
+static PlmpgShop *
+read_latest_definition(const char *catalog)
+{
+	PlmpgShop  *shop;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	shop = read_definition(catalog);
+	PopActiveSnapshot();
+	return shop;
+}
+
+/* Hold the table of embeddings, which a change of model drops; false when it is gone. */
+static bool
+hold_store(const PlmpgShop *shop)
+{
+	LockRelationOid(shop->store, AccessShareLock);
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(shop->store)))
+		return true;
+	UnlockRelationOid(shop->store, AccessShareLock);
+	return false;
 }
 
 static char *
@@ -112,18 +150,28 @@ side_name(const PlmpgShop *shop, Oid relid, const char *what)
 PlmpgShop *
 plmpg_shop(const char *catalog)
 {
-	Reading		r = {.context = CurrentMemoryContext};
-	PlmpgParams p = {0};
-	PlmpgShop  *shop;
+	PlmpgShop  *shop = read_definition(catalog);
 	HeapTuple	tuple;
 	AttrNumber	number;
 	Oid			type;
 
-	plmpg_param_text(&p, catalog);
-	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language, statistics, settings"
-			  " FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
-			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_definition, &r);
-	shop = r.shop;
+	/*
+	 * A statement that began before a change of model was completed may find that its definition names a table that is
+	 * gone; a transaction with one snapshot may write to a source that has become one since.
+	 */
+	for (int i = 0; i < 8 && (shop == NULL || !hold_store(shop)); i++)
+	{
+		PlmpgShop  *latest = IsolationUsesXactSnapshot() || shop != NULL ? read_latest_definition(catalog) : NULL;
+
+		if (latest != NULL && IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("catalog \"%s\" has changed since this transaction began", catalog),
+					 errhint("Try the transaction again.")));
+		if (latest == NULL || (shop != NULL && latest->store == shop->store))
+			break;
+		shop = latest;
+	}
 	if (shop == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -150,7 +198,9 @@ plmpg_shop(const char *catalog)
 				 errhint("Drop the catalog and create it again.")));
 	type = getBaseType(get_atttype(shop->source, number));
 	shop->key_column = pstrdup(quote_identifier(shop->key));
-	shop->key_type = format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+	/* TYPEMOD_GIVEN: "bpchar", and not "character", which is of length one. */
+	shop->key_type = format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN);
+	shop->array_key = OidIsValid(get_element_type(type));
 	shop->plain_key = plain_type(type);
 	return shop;
 }
@@ -159,6 +209,15 @@ char *
 plmpg_shop_key_text(const PlmpgShop *shop)
 {
 	return psprintf(shop->plain_key ? "%s::pg_catalog.text" : "product_llm.key_text(%s)", shop->key_column);
+}
+
+char *
+plmpg_shop_key_among(const PlmpgShop *shop, const char *keys)
+{
+	/* A list of arrays is no array. */
+	if (shop->array_key)
+		return psprintf("product_llm.key_text(%s) = ANY (%s::pg_catalog.text[])", shop->key_column, keys);
+	return psprintf("%s = ANY (%s::pg_catalog.text[]::%s[])", shop->key_column, keys, shop->key_type);
 }
 
 double

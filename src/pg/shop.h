@@ -31,10 +31,14 @@ typedef struct PlmpgShop
 	char	   *terms_name;
 	char	   *key_column;		/* quoted */
 	char	   *key_type;		/* qualified */
+	bool		array_key;
 	bool		plain_key;		/* key::text depends on no setting */
 } PlmpgShop;
 
-/* By name, or ERROR undefined_object; also when its source or a side table is gone. */
+/*
+ * By name, or ERROR undefined_object; also when its source or a side table is gone.  Its table of embeddings is locked against
+ * being dropped.  ERROR serialization_failure when the transaction's snapshot is older than a change of the definition.
+ */
 PlmpgShop  *plmpg_shop(const char *catalog);
 
 /* A relation's qualified, quoted name. */
@@ -54,6 +58,9 @@ bool		plmpg_hidden_rows(Oid relid);
 
 /* A number of the catalog's settings or statistics, or the default. */
 double		plmpg_shop_number(const Jsonb *object, const char *name, double otherwise);
+
+/* SQL condition that the source's key is in a list of texts; keys is SQL, such as a parameter. */
+char	   *plmpg_shop_key_among(const PlmpgShop *shop, const char *keys);
 
 /* "product_llm.key_text(<column>)", or the cheaper cast where that is the same. */
 char	   *plmpg_shop_key_text(const PlmpgShop *shop);

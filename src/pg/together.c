@@ -145,6 +145,8 @@ typedef struct PairRows
 	PlmpgKeys  *own;			/* number: place among the recent products */
 	PlmpgCandidates *candidates;
 	double		visitors[PLMPG_RECENT]; /* n of the recent products */
+	StringInfoData a;
+	StringInfoData b;
 } PairRows;
 
 static void
@@ -152,8 +154,8 @@ take_pair(void *arg, TupleTableSlot *slot)
 {
 	PairRows   *r = arg;
 	bool		null;
-	char	   *a = TextDatumGetCString(slot_getattr(slot, 1, &null));
-	char	   *b = TextDatumGetCString(slot_getattr(slot, 2, &null));
+	const char *a = plmpg_slot_key(slot, 1, &r->a);
+	const char *b = plmpg_slot_key(slot, 2, &r->b);
 	double		after = (double) DatumGetInt64(slot_getattr(slot, 3, &null));
 	double		before = (double) DatumGetInt64(slot_getattr(slot, 4, &null));
 	int64	   *place = plmpg_keys_find(r->own, a, false);
@@ -162,8 +164,6 @@ take_pair(void *arg, TupleTableSlot *slot)
 		r->visitors[*place] += after;
 	else if (place != NULL)
 		plmpg_candidate(r->candidates, b, true)->given[*place] += (after + 0.5 * before) / 65536;
-	pfree(a);
-	pfree(b);
 }
 
 static void
@@ -171,12 +171,10 @@ take_visitors(void *arg, TupleTableSlot *slot)
 {
 	PairRows   *r = arg;
 	bool		null;
-	char	   *key = TextDatumGetCString(slot_getattr(slot, 1, &null));
-	PlmpgCandidate *c = plmpg_candidate(r->candidates, key, false);
+	int64	   *place = plmpg_keys_find_text(r->candidates->places, slot_getattr(slot, 1, &null));
 
-	if (c != NULL)
-		c->visitors += (double) DatumGetInt64(slot_getattr(slot, 2, &null));
-	pfree(key);
+	if (place != NULL)
+		r->candidates->rows[*place].visitors += (double) DatumGetInt64(slot_getattr(slot, 2, &null));
 }
 
 /* The pairs that the owner has summed up. */
@@ -188,9 +186,16 @@ read_pairs(const PlmpgShop *shop, const PlmpgEvents *events, PlmpgParams *p, Pai
 
 	plmpg_sql(psprintf("SELECT p.a, p.b, p.after, p.before FROM %s AS p WHERE p.a = ANY ($1)", events->pairs_name), p,
 			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_pair, r);
-	plmpg_param(&q, TEXTARRAYOID, PointerGetDatum(plmpg_keys_array(r->candidates->places)), false);
-	plmpg_sql(psprintf("SELECT p.a, p.after FROM %s AS p WHERE p.a = p.b AND p.a = ANY ($1)", events->pairs_name), &q,
-			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
+	/* An index scan of all is quicker than looking up a good part of them. */
+	if (r->candidates->n * 16 > plmpg_shop_number(shop->statistics, "rows", 0))
+		plmpg_sql(psprintf("SELECT p.a, p.after FROM %s AS p WHERE p.a = p.b", events->pairs_name), NULL,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
+	else
+	{
+		plmpg_param(&q, TEXTARRAYOID, PointerGetDatum(plmpg_keys_array(r->candidates->places)), false);
+		plmpg_sql(psprintf("SELECT p.a, p.after FROM %s AS p WHERE p.a = p.b AND p.a = ANY ($1)", events->pairs_name), &q,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
+	}
 	plmpg_return_to(&caller);
 }
 
@@ -220,6 +225,8 @@ plmpg_together(const PlmpgShop *shop, const PlmpgEvents *events, const PlmpgBlen
 	Assert(n <= PLMPG_RECENT);
 	if (n == 0)
 		return;
+	initStringInfo(&r.a);
+	initStringInfo(&r.b);
 	for (int i = 0; i < n; i++)
 	{
 		keys[i] = own[i].key;

@@ -1,2 +1,2 @@
-\set id random(1, 5000)
+\set id random(1, 20000)
 SELECT count(*) FROM product_llm.recommend('shop', :id::text);
