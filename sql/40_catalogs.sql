@@ -216,30 +216,43 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		SELECT r.relkind, n.nspname INTO kind, space
 		FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
 		WHERE r.oid = source;
-		IF kind IS NULL OR NOT kind = ANY (ARRAY['r', 'p', 'f']::"char"[]) THEN
-			RAISE EXCEPTION '"%" is not a table', source USING ERRCODE = 'wrong_object_type';
+		IF kind IS NULL OR NOT kind = ANY (ARRAY['r', 'p', 'f']::"char"[]) OR space = ANY (ARRAY['pg_catalog', 'product_llm']::name[]) THEN
+			RAISE EXCEPTION '"%" is not a table of products', source USING ERRCODE = 'wrong_object_type',
+				HINT = 'Name a table, a partitioned table or a foreign table of the shop.';
+		END IF;
+		IF space LIKE 'pg\_temp%' THEN
+			RAISE EXCEPTION 'table "%" is temporary', source USING ERRCODE = 'feature_not_supported',
+				HINT = 'A catalog is for all sessions; make the table an ordinary one.';
 		END IF;
 		IF kind = 'f' AND sync = 'trigger' THEN
 			RAISE EXCEPTION 'a foreign table cannot be watched by triggers' USING ERRCODE = 'feature_not_supported',
 				HINT = 'Use sync => ''manual'' and CALL product_llm.refresh_catalog.';
 		END IF;
 		IF NOT product_llm.owns(source) THEN
-			RAISE EXCEPTION 'must be owner of table %', source USING ERRCODE = 'insufficient_privilege';
+			RAISE EXCEPTION 'must be owner of table %', source USING ERRCODE = 'insufficient_privilege',
+				HINT = 'A catalog belongs to the owner of its source table.';
 		END IF;
 		IF EXISTS (SELECT FROM product_llm.catalog AS t WHERE t.catalog = create_catalog.catalog) THEN
-			RAISE EXCEPTION 'catalog "%" already exists', catalog USING ERRCODE = 'duplicate_object';
+			RAISE EXCEPTION 'catalog "%" already exists', catalog USING ERRCODE = 'duplicate_object',
+				HINT = 'product_llm.drop_catalog forgets it, product_llm.alter_catalog changes it.';
 		END IF;
 		SELECT a.atttypid INTO key_type FROM pg_catalog.pg_attribute AS a
 		WHERE a.attrelid = source AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column';
+			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column',
+				HINT = 'The key is the column that names a product, spelt as in the table.';
 		END IF;
+		PERFORM product_llm.check_key_type(key, key_type);
 		PERFORM product_llm.check_text_expression(source, content, 'content');
 		IF title IS NOT NULL THEN
 			PERFORM product_llm.check_text_expression(source, title, 'title');
 		END IF;
 		model := product_llm.embedding_model(model);
 		PERFORM product_llm.check_catalog_name(catalog);
+		PERFORM product_llm.check_side_names(catalog, space);
+		IF sync = 'trigger' THEN
+			PERFORM product_llm.check_isolation();
+		END IF;
 
 		c.catalog := catalog;
 		c.source := source;
@@ -255,8 +268,10 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		EXECUTE pg_catalog.format(
 			'CREATE VIEW %I.%I AS SELECT %I AS key, coalesce((%s'
 			'%s)::pg_catalog.text, '''') AS title, coalesce((%s'
-			'%s)::pg_catalog.text, '''') AS content FROM %s WHERE %I IS NOT NULL',
-			space, product_llm.side_name(catalog, 'text'), key, coalesce(title, ''''''), E'\n', content, E'\n', source, key);
+			'%s)::pg_catalog.text, '''') AS content FROM %s%s WHERE %I IS NOT NULL',
+			space, product_llm.side_name(catalog, 'text'), key, coalesce(title, ''''''), E'\n', content, E'\n',
+			-- Rows of tables that inherit from this one change without it.
+			CASE kind WHEN 'r' THEN 'ONLY ' ELSE '' END, source, key);
 		c.texts := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'text'))::regclass;
 		c.store := product_llm.create_store(c, product_llm.side_name(catalog, 'embedding'));
 		EXECUTE pg_catalog.format(
@@ -293,11 +308,55 @@ CREATE FUNCTION check_catalog_name(catalog text) RETURNS void
 		IF pg_catalog.octet_length(catalog) NOT BETWEEN 1 AND 40 OR catalog ~ '[[:cntrl:]]'
 			OR catalog <> pg_catalog.btrim(catalog, ' ') THEN
 			RAISE EXCEPTION 'name of a catalog must have between 1 and 40 bytes, no control characters, and no space at either end'
-				USING ERRCODE = 'invalid_parameter_value';
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'Its side tables are named after it.';
 		END IF;
 	END
 	$$;
 COMMENT ON FUNCTION check_catalog_name(text) IS 'an error when a catalog cannot have that name';
+
+CREATE FUNCTION check_side_names(catalog text, space name) RETURNS void
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	DECLARE
+		taken text;
+	BEGIN
+		SELECT r.relname INTO taken FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
+		WHERE n.nspname = space AND r.relname = ANY (ARRAY(
+			SELECT product_llm.side_name(catalog, what) FROM pg_catalog.unnest(ARRAY['text', 'embedding', 'words', 'term']) AS what))
+		ORDER BY 1 LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION 'relation "%" already exists in schema "%"', taken, space USING ERRCODE = 'duplicate_table',
+				HINT = 'A side table of the catalog needs that name: name the catalog otherwise, or drop what an earlier one has left.';
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION check_side_names(text, name) IS 'an error when a side table of a catalog would find its name taken';
+
+CREATE FUNCTION check_key_type(key name, type oid) RETURNS void
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	AS $$
+	BEGIN
+		EXECUTE pg_catalog.format('SELECT FROM (SELECT NULL::%s AS key) AS k GROUP BY k.key', pg_catalog.format_type(type, -1));
+	EXCEPTION WHEN undefined_function THEN
+		RAISE EXCEPTION 'key column "%" is of type %, which has no equality', key, pg_catalog.format_type(type, NULL)
+			USING ERRCODE = 'datatype_mismatch', HINT = 'A key must tell products apart.';
+	END
+	$$;
+COMMENT ON FUNCTION check_key_type(name, oid) IS 'an error when a column of this type cannot be a key';
+
+-- Triggers are put on a table after waiting for its writers: what they have written must be seen then.
+CREATE FUNCTION check_isolation() RETURNS void
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	AS $$
+	BEGIN
+		IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+			RAISE EXCEPTION 'a catalog cannot begin to follow its source in a transaction of isolation level "%"',
+				pg_catalog.current_setting('transaction_isolation')
+				USING ERRCODE = 'invalid_transaction_state', HINT = 'Use READ COMMITTED, or sync => ''manual'' and refresh_catalog.';
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION check_isolation() IS 'an error when the transaction might not see what was written before triggers watch a table';
 
 CREATE FUNCTION check_text_expression(source regclass, expression text, what text) RETURNS void
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
@@ -307,7 +366,7 @@ CREATE FUNCTION check_text_expression(source regclass, expression text, what tex
 		message_ text;
 		hint_ text;
 	BEGIN
-		PERFORM product_llm.filter_condition(source, '((' || expression || E'\n)::pg_catalog.text) IS NOT NULL', '{}');
+		PERFORM product_llm.filter_condition(source, 'pg_catalog.textlen((' || expression || E'\n)::pg_catalog.text) >= 0', '{}');
 	EXCEPTION WHEN OTHERS THEN
 		GET STACKED DIAGNOSTICS sqlstate_ = RETURNED_SQLSTATE, message_ = MESSAGE_TEXT, hint_ = PG_EXCEPTION_HINT;
 		RAISE EXCEPTION '% is not an expression over the columns of %', what, source
@@ -380,7 +439,6 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 	AS $$
 	DECLARE
 		c product_llm.catalog;
-		dimensions int;
 	BEGIN
 		IF catalog IS NULL THEN
 			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -395,6 +453,10 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 		IF model IS NOT NULL AND model IS DISTINCT FROM coalesce(c.next_model, c.model) THEN
 			model := product_llm.embedding_model(model);
 			IF c.next_store IS NOT NULL THEN
+				-- Writers are embedding into it.
+				IF (SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
+					EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
+				END IF;
 				EXECUTE pg_catalog.format('DROP TABLE %s', c.next_store);
 				UPDATE product_llm.catalog AS t SET next_store = NULL, next_model = NULL WHERE t.catalog = c.catalog;
 			END IF;
@@ -410,11 +472,17 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 		END IF;
 		IF sync IS NOT NULL AND sync <> c.sync THEN
 			IF sync = 'trigger' THEN
+				PERFORM product_llm.check_isolation();
 				UPDATE product_llm.catalog AS t SET sync = 'trigger' WHERE t.catalog = c.catalog;
 				PERFORM product_llm.watch_source(c);
+				PERFORM product_llm.watch_events(e) FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog;
 				PERFORM product_llm.catalog_work(c.catalog, 'reconcile', NULL);
+				IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog) THEN
+					PERFORM product_llm.catalog_work(c.catalog, 'pairs', NULL);
+				END IF;
 			ELSIF sync = 'manual' THEN
 				PERFORM product_llm.unwatch_source(c);
+				PERFORM product_llm.unwatch_events(e) FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog;
 				UPDATE product_llm.catalog AS t SET sync = 'manual' WHERE t.catalog = c.catalog;
 			ELSE
 				RAISE EXCEPTION 'unknown sync "%"', sync USING ERRCODE = 'invalid_parameter_value',

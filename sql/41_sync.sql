@@ -13,21 +13,28 @@ CREATE FUNCTION catalog_work(catalog text, work text, keys text[]) RETURNS text[
 COMMENT ON FUNCTION catalog_work(text, text, text[]) IS
 	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, prune, count, pairs or forget';
 
-CREATE FUNCTION changes_partitions(command pg_ddl_command) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'product_llm_changes_partitions' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
-COMMENT ON FUNCTION changes_partitions(pg_ddl_command) IS 'does a DDL command attach or detach a partition?';
+CREATE FUNCTION changes_rows(command pg_ddl_command) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'product_llm_changes_rows' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION changes_rows(pg_ddl_command) IS 'does a DDL command attach, detach or create a partition, or change the type of a column?';
 
 -- ---- reconciling; these run as the owner, with a bare search path ----
 
--- The part of a query that limits texts to some keys, in the key's own type so that its index serves.
+-- In the column's own type, so that its index serves.  A list of arrays is no array.
+CREATE FUNCTION among(relation regclass, "column" name, prefix text, parameter text) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format(CASE WHEN b.typelem <> 0 AND b.typsubscript = 'pg_catalog.array_subscript_handler'::regproc
+				THEN 'product_llm.key_text(%s.%I) = ANY (%s::pg_catalog.text[])' ELSE '%s.%I = ANY (%s::pg_catalog.text[]::%s[])' END,
+			prefix, a.attname, parameter, pg_catalog.format_type(b.oid, -1))
+		FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+		JOIN pg_catalog.pg_type AS b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+		WHERE a.attrelid = relation AND a.attname = "column" AND NOT a.attisdropped
+	$$;
+COMMENT ON FUNCTION among(regclass, name, text, text) IS 'SQL condition that a column''s value is in an array of texts';
+
 CREATE FUNCTION key_condition(c product_llm.catalog, parameter text) RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE
-	AS $$
-		SELECT pg_catalog.format('v.key = ANY (%s::pg_catalog.text[]::%s[])', parameter,
-								 pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL))
-		FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-		WHERE a.attrelid = (c).texts AND a.attname = 'key'
-	$$;
+	AS $$ SELECT product_llm.among((c).texts, 'key', 'v', parameter) $$;
 COMMENT ON FUNCTION key_condition(product_llm.catalog, text) IS 'SQL condition that a product''s key is in an array of texts';
 
 CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
@@ -37,7 +44,6 @@ CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
 		c product_llm.catalog := product_llm.catalog_row(catalog);
 		batch text[];
 	BEGIN
-		PERFORM product_llm.catalog_prune(catalog, keys);
 		IF keys IS NULL THEN
 			FOR batch IN
 				SELECT pg_catalog.array_agg(s.key)
@@ -59,32 +65,25 @@ CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
 	END
 	$$;
 COMMENT ON FUNCTION catalog_reconcile(text, text[]) IS
-	'make the side tables of a catalog agree with its source, for these keys or, with NULL, for all';
+	'compute what the side tables of a catalog lack of its source, for these keys or, with NULL, for all; after catalog_prune';
 
-CREATE FUNCTION catalog_prune(catalog text, keys text[]) RETURNS text[]
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION catalog_prune(catalog text, keyed boolean) RETURNS text[]
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
-		side regclass;
 	BEGIN
-		FOREACH side IN ARRAY pg_catalog.array_remove(ARRAY[c.store, c.next_store, c.words], NULL)
-		LOOP
-			IF keys IS NULL THEN
-				EXECUTE pg_catalog.format(
-					'DELETE FROM %s AS s WHERE NOT EXISTS (SELECT FROM %s AS v WHERE product_llm.key_text(v.key) = s.key)',
-					side, c.texts);
-			ELSE
-				EXECUTE pg_catalog.format(
-					'DELETE FROM %s AS s WHERE s.key = ANY ($1) AND NOT s.key = ANY (ARRAY('
-					'SELECT product_llm.key_text(v.key) FROM %s AS v WHERE %s))',
-					side, c.texts, product_llm.key_condition(c, '$1')) USING keys;
-			END IF;
-		END LOOP;
-		RETURN NULL;
+		RETURN ARRAY(
+			SELECT CASE WHEN keyed THEN pg_catalog.format(
+				'DELETE FROM %s AS s WHERE s.key = ANY ($1) AND NOT s.key = ANY (ARRAY('
+				'SELECT product_llm.key_text(v.key) FROM %s AS v WHERE %s))', side, c.texts, product_llm.key_condition(c, '$1'))
+			ELSE pg_catalog.format(
+				'DELETE FROM %s AS s WHERE NOT EXISTS (SELECT FROM %s AS v WHERE product_llm.key_text(v.key) = s.key)', side, c.texts) END
+			FROM pg_catalog.unnest(ARRAY[c.store, c.next_store, c.words]) AS side WHERE side IS NOT NULL);
 	END
 	$$;
-COMMENT ON FUNCTION catalog_prune(text, text[]) IS 'delete from the side tables what the source does not have any more';
+COMMENT ON FUNCTION catalog_prune(text, boolean) IS
+	'SQL to delete from the side tables what the source does not have any more: of the keys $1, or of all';
 
 CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -260,7 +259,7 @@ CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
 		IF (SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
 			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
 		END IF;
-		PERFORM product_llm.catalog_reconcile(catalog, NULL);
+		PERFORM product_llm.catalog_work(catalog, 'reconcile', NULL);
 		IF c.nearest = 'hnsw' THEN
 			PERFORM product_llm.create_hnsw(c.next_store, c.next_model);
 		END IF;
@@ -276,14 +275,22 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 	LANGUAGE plpgsql
 	AS $$
 	DECLARE
-		c product_llm.catalog := product_llm.own_catalog_row(catalog);
+		c product_llm.catalog;
 		stale text[];
 		after text;
 		batch CONSTANT int := 1024;
 		worked bigint := 0;
 	BEGIN
+		-- Each step sees what was committed before it, whatever the session's default.
+		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		IF catalog IS NULL THEN
+			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
+		END IF;
+		c := product_llm.own_catalog_row(catalog);
 		IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
-			RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available';
+			RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available',
+				HINT = 'product_llm.refresh_progress shows how far it is.';
 		END IF;
 		PERFORM product_llm.catalog_work(c.catalog, 'prune', NULL);
 		stale := product_llm.catalog_work(c.catalog, 'stale', NULL);
@@ -292,6 +299,7 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 		ON CONFLICT ON CONSTRAINT catalog_progress_pkey DO UPDATE
 		SET started_at = excluded.started_at, updated_at = excluded.updated_at, done = 0, total = excluded.total, state = 'running';
 		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		-- Twice, because the first round leaves out what somebody was changing.
 		FOR round IN 1 .. 2
 		LOOP
@@ -300,7 +308,8 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 				FOR i IN 0 .. (pg_catalog.cardinality(stale) - 1) / batch
 				LOOP
 					IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
-						RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available';
+						RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available',
+							HINT = 'product_llm.refresh_progress shows how far it is.';
 					END IF;
 					PERFORM product_llm.catalog_work(c.catalog, 'refresh', stale[i * batch + 1 : (i + 1) * batch]);
 					worked := worked + pg_catalog.cardinality(stale[i * batch + 1 : (i + 1) * batch]);
@@ -308,6 +317,7 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 						updated_at = pg_catalog.clock_timestamp()
 					WHERE p.catalog = c.catalog;
 					COMMIT;
+					SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 				END LOOP;
 				after := stale[pg_catalog.cardinality(stale)];
 				stale := product_llm.catalog_work(c.catalog, 'stale', ARRAY[after]);
@@ -448,7 +458,7 @@ CREATE FUNCTION catalog_follow() RETURNS event_trigger
 					WHERE r.oid IN (c.source, c.store, c.words, c.terms, c.texts)) > 1 THEN
 					PERFORM product_llm.give_to_owner(c.source, pg_catalog.array_remove(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store], NULL));
 				END IF;
-				IF product_llm.changes_partitions(d.command) AND c.sync = 'trigger' THEN
+				IF product_llm.changes_rows(d.command) AND c.sync = 'trigger' THEN
 					PERFORM product_llm.watch_source(c);
 					FOR leaf IN
 						SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g
@@ -462,7 +472,7 @@ CREATE FUNCTION catalog_follow() RETURNS event_trigger
 			END LOOP;
 			FOR e IN SELECT * FROM product_llm.catalog_events AS t WHERE t.source::oid IN (d.objid, root)
 			LOOP
-				PERFORM product_llm.follow_events(e, d.objid, d.objsubid, product_llm.changes_partitions(d.command));
+				PERFORM product_llm.follow_events(e, d.objid, d.objsubid, product_llm.changes_rows(d.command));
 			END LOOP;
 		END LOOP;
 	END
@@ -476,6 +486,7 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 	DECLARE
 		gone oid[] := ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
 							WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0);
+		lost record;
 		c product_llm.catalog;
 		e product_llm.catalog_events;
 		side regclass;
@@ -483,9 +494,19 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 		IF pg_catalog.to_regclass('product_llm.catalog') IS NULL OR pg_catalog.to_regclass('product_llm.catalog_events') IS NULL THEN
 			RETURN;
 		END IF;
-		FOR e IN DELETE FROM product_llm.catalog_events AS t WHERE t.source::oid = ANY (gone)
+		-- No view holds the columns of events.
+		FOR lost IN
+			SELECT t.catalog, t.source, d.address_names[3] AS "column" FROM pg_catalog.pg_event_trigger_dropped_objects() AS d JOIN product_llm.catalog_events AS t
+				ON t.source::oid = d.objid AND d.address_names[3] = ANY (ARRAY[t.visitor, t.item, t.at, t.kind]::text[])
+			WHERE d.object_type = 'table column'
+		LOOP
+			RAISE EXCEPTION 'cannot drop column "%" of table %: catalog "%" learns from it', lost."column", lost.source, lost.catalog
+				USING ERRCODE = 'dependent_objects_still_exist', HINT = 'product_llm.unbind_events unbinds the table first.';
+		END LOOP;
+		FOR e IN DELETE FROM product_llm.catalog_events AS t
+				 WHERE (ARRAY[t.source, t.pairs, t.lists, t.feedback]::oid[]) && gone
 				 OR t.catalog IN (SELECT k.catalog FROM product_llm.catalog AS k
-								  WHERE k.source::oid = ANY (gone) OR k.texts::oid = ANY (gone) OR k.store::oid = ANY (gone) OR k.words::oid = ANY (gone))
+								  WHERE (ARRAY[k.source, k.texts, k.store, k.words, k.terms]::oid[]) && gone)
 				 RETURNING *
 		LOOP
 			FOREACH side IN ARRAY ARRAY[e.pairs, e.lists, e.feedback]
@@ -495,11 +516,12 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 				END IF;
 			END LOOP;
 			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.source) THEN
-				PERFORM product_llm.unwatch(w, e.catalog, 'events_sync') FROM product_llm.watched_tables(e.source) AS w;
+				PERFORM product_llm.unwatch_events(e);
 			END IF;
 		END LOOP;
+		UPDATE product_llm.catalog AS t SET next_store = NULL, next_model = NULL WHERE t.next_store::oid = ANY (gone);
 		FOR c IN DELETE FROM product_llm.catalog AS t
-				 WHERE t.source::oid = ANY (gone) OR t.texts::oid = ANY (gone) OR t.store::oid = ANY (gone) OR t.words::oid = ANY (gone)
+				 WHERE (ARRAY[t.source, t.texts, t.store, t.words, t.terms]::oid[]) && gone
 				 RETURNING *
 		LOOP
 			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN

@@ -43,7 +43,6 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 		"column" name;
 		space name;
 		weight record;
-		relation regclass;
 	BEGIN
 		IF catalog IS NULL OR source IS NULL OR visitor IS NULL OR item IS NULL OR at IS NULL THEN
 			RAISE EXCEPTION 'catalog, source, visitor, item and at must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -53,8 +52,9 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 			RAISE EXCEPTION 'catalog "%" already has events', c.catalog USING ERRCODE = 'duplicate_object',
 				HINT = 'product_llm.unbind_events unbinds them.';
 		END IF;
-		IF (SELECT r.relkind NOT IN ('r', 'p') FROM pg_catalog.pg_class AS r WHERE r.oid = source) THEN
-			RAISE EXCEPTION '"%" is not a table', source USING ERRCODE = 'wrong_object_type';
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = source AND r.relkind IN ('r', 'p') AND r.relpersistence <> 't') THEN
+			RAISE EXCEPTION '"%" is not a table of events', source USING ERRCODE = 'wrong_object_type',
+				HINT = 'Name a table or a partitioned table of the shop.';
 		END IF;
 		IF (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = source)
 			<> (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
@@ -65,13 +65,17 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 		LOOP
 			IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = "column"
 						   AND a.attnum > 0 AND NOT a.attisdropped) THEN
-				RAISE EXCEPTION 'column "%" of relation "%" does not exist', "column", source USING ERRCODE = 'undefined_column';
+				RAISE EXCEPTION 'column "%" of relation "%" does not exist', "column", source USING ERRCODE = 'undefined_column',
+					HINT = 'visitor, item, at and kind are names of columns, spelt as in the table.';
 			END IF;
 		END LOOP;
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = at
 					   AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)) THEN
-			RAISE EXCEPTION 'column "%" of relation "%" is not a timestamp or date', at, source USING ERRCODE = 'datatype_mismatch';
+			RAISE EXCEPTION 'column "%" of relation "%" is not a timestamp or date', at, source USING ERRCODE = 'datatype_mismatch',
+				HINT = 'at is the column that says when the event happened.';
 		END IF;
+		PERFORM product_llm.check_key_type(a.attname, a.atttypid) FROM pg_catalog.pg_attribute AS a
+		WHERE a.attrelid = source AND a.attname = ANY (ARRAY[visitor, item]);
 		IF weights IS NOT NULL THEN
 			IF kind IS NULL OR pg_catalog.jsonb_typeof(weights) <> 'object' THEN
 				RAISE EXCEPTION 'weights must be a JSON object of a number for each kind, and kind a column'
@@ -81,9 +85,14 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 			LOOP
 				IF pg_catalog.jsonb_typeof(weight.value) <> 'number' OR weight.value::pg_catalog.numeric NOT BETWEEN 0 AND 1000 THEN
 					RAISE EXCEPTION 'weight of "%" must be a number between 0 and 1000', weight.key
-						USING ERRCODE = 'invalid_parameter_value';
+						USING ERRCODE = 'invalid_parameter_value', HINT = '0 ignores events of that kind.';
 				END IF;
 			END LOOP;
+		END IF;
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+					   WHERE i.indrelid = source AND a.attname = visitor AND i.indisvalid AND i.indpred IS NULL) THEN
+			RAISE NOTICE 'no index of table % begins with column "%": each event, and each recommendation, reads the whole table', source, visitor
+				USING HINT = pg_catalog.format('CREATE INDEX ON %s (%I);', source, visitor);
 		END IF;
 
 		SELECT n.nspname INTO space FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
@@ -111,10 +120,7 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 
 		INSERT INTO product_llm.catalog_events SELECT (e).*;
 		IF c.sync = 'trigger' THEN
-			FOR relation IN SELECT w FROM product_llm.watched_tables(source) AS w
-			LOOP
-				PERFORM product_llm.watch(relation, catalog, 'events_sync', source);
-			END LOOP;
+			PERFORM product_llm.watch_events(e);
 		END IF;
 		PERFORM product_llm.catalog_work(catalog, 'pairs', NULL);
 	END
@@ -129,12 +135,22 @@ CREATE FUNCTION unbind_events(catalog text) RETURNS void
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
 		e product_llm.catalog_events := product_llm.events_row(catalog);
 	BEGIN
-		PERFORM product_llm.unwatch(w, c.catalog, 'events_sync') FROM product_llm.watched_tables(e.source) AS w;
+		PERFORM product_llm.unwatch_events(e);
 		DELETE FROM product_llm.catalog_events AS t WHERE t.catalog = c.catalog;
 		EXECUTE pg_catalog.format('DROP TABLE %s, %s, %s', e.pairs, e.lists, e.feedback);
 	END
 	$$;
 COMMENT ON FUNCTION unbind_events(text) IS 'forget a catalog''s events and all that was learnt from them';
+
+CREATE FUNCTION watch_events(e product_llm.catalog_events) RETURNS void
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$ SELECT product_llm.watch(w, (e).catalog, 'events_sync', (e).source) FROM product_llm.watched_tables((e).source) AS w $$;
+COMMENT ON FUNCTION watch_events(product_llm.catalog_events) IS 'put the triggers of a catalog on its table of events';
+
+CREATE FUNCTION unwatch_events(e product_llm.catalog_events) RETURNS void
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	AS $$ SELECT product_llm.unwatch(w, (e).catalog, 'events_sync') FROM product_llm.watched_tables((e).source) AS w $$;
+COMMENT ON FUNCTION unwatch_events(product_llm.catalog_events) IS 'remove the triggers of a catalog from its table of events';
 
 CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attribute int, partitions boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -158,7 +174,7 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 			END LOOP;
 		END IF;
 		IF partitions AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
-			PERFORM product_llm.watch(w, e.catalog, 'events_sync', e.source) FROM product_llm.watched_tables(e.source) AS w;
+			PERFORM product_llm.watch_events(e);
 			FOR leaf IN
 				SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g
 				WHERE g.tgname = product_llm.trigger_name(e.catalog, 'events_sync_insert')
@@ -191,24 +207,46 @@ CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS 
 COMMENT ON FUNCTION counted_events(product_llm.catalog_events, text) IS
 	'SQL for a bound table''s events that count: visitor, item, at, weight';
 
--- Run as the owner: add up the changes, or build all anew where no trigger has kept the table.
-CREATE FUNCTION catalog_pairs(catalog text, keys text[]) RETURNS text[]
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION pairs_of_all(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
-	DECLARE
-		e product_llm.catalog_events := product_llm.events_row(catalog);
-	BEGIN
-		-- Writers of events wait for a moment, so that none of their changes falls between reading and deleting.
-		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
-		EXECUTE pg_catalog.format('DELETE FROM %s', e.pairs);
-		EXECUTE pg_catalog.format(
+		SELECT pg_catalog.format(
 			'INSERT INTO %s (a, b, after, before) SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8'
 			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.item), v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
 			' CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p'
 			' GROUP BY p.a, p.b ORDER BY p.a COLLATE "C", p.b COLLATE "C"',
-			e.pairs, product_llm.counted_events(e, e.source::text));
-		UPDATE product_llm.catalog_events AS t SET last_refresh = pg_catalog.clock_timestamp() WHERE t.catalog = e.catalog;
-		RETURN NULL;
-	END
+			(e).pairs, product_llm.counted_events(e, (e).source::text))
 	$$;
-COMMENT ON FUNCTION catalog_pairs(text, text[]) IS 'build the table of pairs of a catalog anew from its events';
+COMMENT ON FUNCTION pairs_of_all(product_llm.catalog_events) IS 'SQL to fill the empty table of pairs from all events';
+
+-- Equal times are ordered by a hash: by the key itself, catalogues numbered by kind would look as if bought in that order.
+CREATE FUNCTION items_in_order(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format(
+			'SELECT pg_catalog.array_agg(o.visitor), pg_catalog.array_agg(o.item) FROM (SELECT v.visitor, v.item FROM (%s) AS v'
+			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.item), v.item COLLATE "C") AS o',
+			product_llm.counted_events(e, pg_catalog.format('(SELECT * FROM %s AS r WHERE %s)', (e).source,
+				product_llm.among((e).source, (e).visitor, 'r', '$1'))))
+	$$;
+COMMENT ON FUNCTION items_in_order(product_llm.catalog_events) IS
+	'SQL for the products of the visitors $1 in order of time: an array of visitors and one of products';
+
+CREATE FUNCTION pairs_of_change(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format(
+			'INSERT INTO %s (a, b, after, before) SELECT c.a, c.b, pg_catalog.sum(c.after)::pg_catalog.int8, pg_catalog.sum(c.before)::pg_catalog.int8'
+			' FROM (SELECT p.a, p.b, p.after * t.sign AS after, p.before * t.sign AS before'
+			'  FROM (SELECT u.sign, pg_catalog.array_agg(u.item ORDER BY u.n) AS items'
+			'   FROM (SELECT 1 AS sign, n.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS n (visitor, item, n)'
+			'    UNION ALL SELECT -1, o.* FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) WITH ORDINALITY AS o (visitor, item, n)) AS u GROUP BY u.sign, u.visitor) AS t'
+			'  CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p) AS c'
+			' GROUP BY c.a, c.b HAVING pg_catalog.sum(c.after) <> 0 OR pg_catalog.sum(c.before) <> 0', (e).pairs)
+	$$;
+COMMENT ON FUNCTION pairs_of_change(product_llm.catalog_events) IS
+	'SQL to add to the table of pairs what products $2 of visitors $1 contribute, less what products $4 of visitors $3 did';
+
+CREATE FUNCTION catalog_pairs(catalog text, keys text[]) RETURNS text[]
+	AS 'MODULE_PATHNAME', 'product_llm_catalog_pairs' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION catalog_pairs(text, text[]) IS 'build the table of pairs of a catalog anew from its events; run as the catalog''s owner';

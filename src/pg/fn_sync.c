@@ -9,6 +9,7 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -20,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "fn.h"
 #include "shop.h"
 #include "sql.h"
 
@@ -89,18 +91,44 @@ take_keys(void *arg, TupleTableSlot *slot)
 	}
 }
 
+/*
+ * Delete from the side tables what the source does not have any more.  With the latest snapshot: a transaction that has an
+ * older one deletes also what others have added since to rows that it has removed.
+ */
+static void
+prune(const PlmpgShop *shop, ArrayType *keys)
+{
+	KeysRow		r = {.context = CurrentMemoryContext};
+	PlmpgParams p = {0};
+	PlmpgTexts	statements;
+
+	plmpg_param_text(&p, shop->catalog);
+	plmpg_param(&p, BOOLOID, BoolGetDatum(keys != NULL), false);
+	plmpg_sql("SELECT product_llm.catalog_prune($1, $2)", &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_keys, &r);
+	statements = plmpg_texts(r.keys);
+	memset(&p, 0, sizeof(p));
+	if (keys != NULL)
+		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
+	for (int i = 0; i < statements.n; i++)
+		plmpg_sql(TextDatumGetCString(statements.values[i]), &p, PLMPG_SQL_LATEST | PLMPG_SQL_KEEP, NULL, NULL, NULL);
+}
+
 static ArrayType *
 work_as_owner(const PlmpgShop *shop, const char *work, ArrayType *keys)
 {
 	KeysRow		r = {.context = CurrentMemoryContext};
-	PlmpgParams p = {0};
-	PlmpgIdentity caller;
-	char	   *sql = psprintf("SELECT product_llm.catalog_%s($1, $2)", work);
+	PlmpgIdentity caller = plmpg_become(shop->owner);
 
-	plmpg_param_text(&p, shop->catalog);
-	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), keys == NULL);
-	caller = plmpg_become(shop->owner);
-	plmpg_sql(sql, &p, PLMPG_SQL_KEEP, NULL, take_keys, &r);
+	if (strcmp(work, "prune") == 0 || strcmp(work, "reconcile") == 0)
+		prune(shop, keys);
+	if (strcmp(work, "prune") != 0)
+	{
+		PlmpgParams p = {0};
+
+		plmpg_param_text(&p, shop->catalog);
+		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), keys == NULL);
+		plmpg_sql(psprintf("SELECT product_llm.catalog_%s($1, $2)", work), &p, PLMPG_SQL_KEEP, NULL, take_keys, &r);
+	}
 	plmpg_return_to(&caller);
 	return r.keys;
 }
@@ -126,7 +154,8 @@ product_llm_catalog_work(PG_FUNCTION_ARGS)
 	if (!known)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown work \"%s\"", work)));
+				 errmsg("unknown work \"%s\"", work),
+				 errhint("The functions that are not for inner use call it.")));
 	if (!has_privs_of_role(GetUserId(), shop->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -140,6 +169,28 @@ product_llm_catalog_work(PG_FUNCTION_ARGS)
 
 /* ---- the trigger ---- */
 
+/* May a trigger before a row change it, in this table or, where it is partitioned, in one of its partitions? */
+static bool
+changed_by_triggers(Relation rel)
+{
+	PlmpgParams p = {0};
+	List	   *tables;
+	Datum	   *oids;
+	int			n = 0;
+	ListCell   *cell;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return rel->trigdesc != NULL && rel->trigdesc->trig_update_before_row;
+	tables = find_all_inheritors(RelationGetRelid(rel), NoLock, NULL);
+	oids = palloc(list_length(tables) * sizeof(Datum));
+	foreach(cell, tables)
+		oids[n++] = ObjectIdGetDatum(lfirst_oid(cell));
+	plmpg_param(&p, OIDARRAYOID, PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT)), false);
+	/* ROW and BEFORE; UPDATE, or the INSERT of a row that moves. */
+	return plmpg_sql("SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = ANY ($1) AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 LIMIT 1",
+					 &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, NULL, NULL) > 0;
+}
+
 /*
  * Could an UPDATE have changed a text or a key?  By the columns that it sets, with the generated ones that follow from
  * them -- unless a BEFORE trigger may set others.
@@ -148,20 +199,15 @@ static bool
 touches_texts(const PlmpgShop *shop, const TriggerData *trigger)
 {
 	Relation	rel = trigger->tg_relation;
-	Bitmapset  *watched;
+	Bitmapset  *watched = plmpg_shop_columns(shop);
 	int			i = -1;
 
-	if (rel->trigdesc != NULL && rel->trigdesc->trig_update_before_row)
-		return true;
-	watched = plmpg_shop_columns(shop);
 	if (bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, watched))
 		return true;			/* the whole row */
-	if (RelationGetRelid(rel) == shop->source && rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return bms_overlap(watched, trigger->tg_updatedcols);
+	if (RelationGetRelid(rel) == shop->source)
+		return bms_overlap(watched, trigger->tg_updatedcols) || changed_by_triggers(rel);
 
-	/* A partition may number its columns otherwise; a trigger before its rows is its own. */
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		return true;
+	/* A partition may number its columns otherwise. */
 	while ((i = bms_next_member(trigger->tg_updatedcols, i)) >= 0)
 	{
 		AttrNumber	number = i + FirstLowInvalidHeapAttributeNumber;
@@ -171,7 +217,7 @@ touches_texts(const PlmpgShop *shop, const TriggerData *trigger)
 		if (there == InvalidAttrNumber || bms_is_member(there - FirstLowInvalidHeapAttributeNumber, watched))
 			return true;
 	}
-	return false;
+	return changed_by_triggers(rel);
 }
 
 /* The keys of a row-level event's rows. */
@@ -256,7 +302,8 @@ product_llm_catalog_sync(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("table \"%s\" is not the source of catalog \"%s\"",
-						RelationGetRelationName(trigger->tg_relation), shop->catalog)));
+						RelationGetRelationName(trigger->tg_relation), shop->catalog),
+				 errhint("Drop the trigger.")));
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && !touches_texts(shop, trigger))
 		;						/* nothing to do */
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
@@ -277,10 +324,10 @@ product_llm_catalog_sync(PG_FUNCTION_ARGS)
 
 /* ---- DDL ---- */
 
-/* changes_partitions(pg_ddl_command) -> boolean */
-PG_FUNCTION_INFO_V1(product_llm_changes_partitions);
+/* changes_rows(pg_ddl_command) -> boolean */
+PG_FUNCTION_INFO_V1(product_llm_changes_rows);
 Datum
-product_llm_changes_partitions(PG_FUNCTION_ARGS)
+product_llm_changes_rows(PG_FUNCTION_ARGS)
 {
 	CollectedCommand *command = (CollectedCommand *) PG_GETARG_POINTER(0);
 	ListCell   *cell;
@@ -294,7 +341,8 @@ product_llm_changes_partitions(PG_FUNCTION_ARGS)
 		Node	   *sub = ((CollectedATSubcmd *) lfirst(cell))->parsetree;
 
 		if (IsA(sub, AlterTableCmd) &&
-			(((AlterTableCmd *) sub)->subtype == AT_AttachPartition || ((AlterTableCmd *) sub)->subtype == AT_DetachPartition))
+			(((AlterTableCmd *) sub)->subtype == AT_AttachPartition || ((AlterTableCmd *) sub)->subtype == AT_DetachPartition ||
+			 ((AlterTableCmd *) sub)->subtype == AT_AlterColumnType))
 			PG_RETURN_BOOL(true);
 	}
 	PG_RETURN_BOOL(false);
