@@ -8,6 +8,7 @@
 #   make soak        a million calls of embed in one session: memory must stay flat
 #   make bench       speed of the engine, percent of this machine's peak
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
+#   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
 #   make demo-psql   psql on the demo database of the last "make demo"
 #
 # PG_CONFIG chooses the server.  A new C file under src/ is picked up by itself.
@@ -92,7 +93,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak bench-catalog demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak bench-catalog evaluate demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -105,7 +106,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak bench-catalog
+.PHONY: deps demo demo-psql test soak bench-catalog evaluate
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -117,6 +118,9 @@ test: deps
 
 bench-catalog: deps
 	@MAKE="$(MAKE)" test/lib/bench_catalog.sh
+
+evaluate: deps
+	@MAKE="$(MAKE)" test/lib/evaluate.sh
 
 soak: deps
 	@MAKE="$(MAKE)" test/lib/soak.sh

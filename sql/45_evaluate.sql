@@ -28,3 +28,39 @@ CREATE FUNCTION evaluate_recommendations(catalog text, visitors integer DEFAULT 
 	AS 'MODULE_PATHNAME', 'product_llm_evaluate_recommendations' LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000000 ROWS 28;
 COMMENT ON FUNCTION evaluate_recommendations(text, integer, integer) IS
 	'recommendations measured on each visitor''s last product, left out, against the whole catalogue, beside simple systems, with 95 % bootstrap bounds; difference is that of the blend less the system; visitors: so many are chosen, null for all';
+
+CREATE FUNCTION fit_catalog(catalog text, judgments text DEFAULT NULL)
+	RETURNS TABLE (setting text, old double precision, new double precision, metric text,
+				   before double precision, after double precision)
+	AS 'MODULE_PATHNAME', 'product_llm_fit_catalog' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000 ROWS 5;
+COMMENT ON FUNCTION fit_catalog(text, text) IS
+	'what tune_catalog would set, and what it would gain; changes nothing';
+
+CREATE FUNCTION tune_catalog(catalog text, judgments text DEFAULT NULL)
+	RETURNS TABLE (setting text, old double precision, new double precision, metric text,
+				   before double precision, after double precision)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE COST 100000000 ROWS 5
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+		changed jsonb := '{}';
+	BEGIN
+		IF catalog IS NULL THEN
+			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
+		END IF;
+		c := product_llm.own_catalog_row(catalog);
+		FOR setting, old, new, metric, before, after IN
+			SELECT f.setting, f.old, f.new, f.metric, f.before, f.after FROM product_llm.fit_catalog(c.catalog, judgments) AS f
+		LOOP
+			IF before IS NOT NULL THEN
+				changed := changed || pg_catalog.jsonb_build_object(setting, new);
+			END IF;
+			RETURN NEXT;
+		END LOOP;
+		IF changed <> '{}' THEN
+			PERFORM product_llm.alter_catalog(c.catalog, settings => changed);
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION tune_catalog(text, text) IS
+	'fit the weight of meaning in search, on judgments or on queries made from the titles, and the constants of recommendations, on each visitor''s last product but one, and keep them in the catalog''s settings';

@@ -44,6 +44,7 @@ typedef struct PlmpgBlend
 
 /* From a catalog's settings, or what serves most shops: 0.5, 0.3, 0.4, 0.01. */
 PlmpgBlend	plmpg_blend(const Jsonb *settings);
+PlmpgBlend	plmpg_blend_default(void);
 
 /* r^-recency: the weight of the visitor's r-th newest product, r from 1, in together. */
 static inline double

@@ -11,6 +11,7 @@
 #include "find.h"
 
 #include "funcapi.h"
+#include "utils/tuplestore.h"
 
 #define PLMPG_DEPTH 10			/* of the lists that are measured, where the caller does not say */
 
@@ -116,6 +117,9 @@ typedef struct PlmpgJudgments
 /* Runs the caller's query, one SELECT of (query, key, grade), read-only and with the caller's rights. */
 PlmpgJudgments *plmpg_judgments(PlmpgBudget *budget, text *sql);
 
+/* A product's grade; -1: not judged. */
+double		plmpg_grade(const PlmpgJudged *judged, const char *key);
+
 /* Gain 2^grade - 1 over 1 / log2(rank + 1), divided by that of the best order of the query's own judgments. */
 double		plmpg_ndcg(const PlmpgJudged *judged, const char *const *keys, int n, int depth);
 
@@ -198,5 +202,26 @@ int64	   *plmpg_choose_visitors(PlmpgBudget *budget, const PlmpgSequences *s, in
 
 /* Divide by the largest of those that are not seen, which is returned; nothing when it is 0. */
 float		plmpg_scale(float *scores, const bool *seen, int64 n);
+
+/* ---- fitting: fn_evaluate_tune.c, fn_evaluate_tune_search.c, fn_evaluate_tune_blend.c ---- */
+
+#define PLMPG_FEWEST 50			/* queries or visitors to fit anything on */
+
+/* Where the rows of fit_catalog() go. */
+typedef struct PlmpgSettings
+{
+	TupleDesc	desc;
+	Tuplestorestate *rows;
+} PlmpgSettings;
+
+/* before, after: NaN where nothing could be measured. */
+void		plmpg_put_setting(PlmpgSettings *settings, const char *setting, double old, double new, const char *metric,
+							  double before, double after);
+void		plmpg_too_few(const char *what, int64 n);
+
+/* judgments: NULL for queries made from titles. */
+void		plmpg_fit_search(PlmpgBudget *budget, PlmpgShop *shop, text *judgments, PlmpgSettings *settings);
+/* Nothing when the catalog has no events. */
+void		plmpg_fit_blend(PlmpgBudget *budget, PlmpgShop *shop, PlmpgSettings *settings);
 
 #endif							/* PLMPG_EVALUATE_H */

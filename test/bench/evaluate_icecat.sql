@@ -14,7 +14,7 @@ CREATE TABLE judgment (query text, docid bigint, rating int);
 \copy judgment FROM 'icecat/judgments.csv' WITH (FORMAT csv, HEADER)
 
 SELECT product_llm.create_catalog('icecat', 'product', 'id', 'concat_ws('' '', title, description)', model => 'shop-seed',
-	sync => 'manual', title => 'title', language => 'english') \g /dev/null
+	sync => 'manual', title => 'title', language => 'product_llm.shop_english') \g /dev/null
 CALL product_llm.refresh_catalog('icecat');
 
 \echo icecat, retrieval from all products, settings as they are without fitting
