@@ -114,7 +114,7 @@ CREATE FUNCTION owns(relation regclass) RETURNS boolean
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT coalesce((SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class AS c
-						 WHERE c.oid = relation), true)
+						 WHERE c.oid = relation::oid), true)
 	$$;
 COMMENT ON FUNCTION owns(regclass) IS 'does the caller have the rights of the relation''s owner?  What is gone belongs to everybody';
 
@@ -144,6 +144,7 @@ COMMENT ON FUNCTION key_text(anyelement) IS
 
 CREATE FUNCTION catalog_row(catalog text) RETURNS product_llm.catalog
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog;
@@ -160,6 +161,7 @@ COMMENT ON FUNCTION catalog_row(text) IS 'the definition of a catalog, or an err
 
 CREATE FUNCTION own_catalog_row(catalog text) RETURNS product_llm.catalog
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -180,6 +182,7 @@ COMMENT ON FUNCTION side_name(text, text) IS 'name of a side table of a catalog'
 
 CREATE FUNCTION embedding_model(model text) RETURNS text
 	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		model := coalesce(model, nullif(pg_catalog.current_setting('product_llm.default_model', true), ''));
@@ -215,7 +218,7 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		END IF;
 		SELECT r.relkind, n.nspname INTO kind, space
 		FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
-		WHERE r.oid = source;
+		WHERE r.oid = source::oid;
 		IF kind IS NULL OR NOT kind = ANY (ARRAY['r', 'p', 'f']::"char"[]) OR space = ANY (ARRAY['pg_catalog', 'product_llm']::name[]) THEN
 			RAISE EXCEPTION '"%" is not a table of products', source USING ERRCODE = 'wrong_object_type',
 				HINT = 'Name a table, a partitioned table or a foreign table of the shop.';
@@ -237,7 +240,7 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 				HINT = 'product_llm.drop_catalog forgets it, product_llm.alter_catalog changes it.';
 		END IF;
 		SELECT a.atttypid INTO key_type FROM pg_catalog.pg_attribute AS a
-		WHERE a.attrelid = source AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
+		WHERE a.attrelid = source::oid AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
 		IF NOT FOUND THEN
 			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column',
 				HINT = 'The key is the column that names a product, spelt as in the table.';
@@ -303,6 +306,7 @@ COMMENT ON FUNCTION create_catalog(text, regclass, name, text, text, text, text,
 
 CREATE FUNCTION check_catalog_name(catalog text) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		IF pg_catalog.octet_length(catalog) NOT BETWEEN 1 AND 40 OR catalog ~ '[[:cntrl:]]'
@@ -316,6 +320,7 @@ COMMENT ON FUNCTION check_catalog_name(text) IS 'an error when a catalog cannot 
 
 CREATE FUNCTION check_side_names(catalog text, space name) RETURNS void
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		taken text;
@@ -334,6 +339,7 @@ COMMENT ON FUNCTION check_side_names(text, name) IS 'an error when a side table 
 
 CREATE FUNCTION check_key_type(key name, type oid) RETURNS void
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		EXECUTE pg_catalog.format('SELECT FROM (SELECT NULL::%s AS key) AS k GROUP BY k.key', pg_catalog.format_type(type, -1));
@@ -347,6 +353,7 @@ COMMENT ON FUNCTION check_key_type(name, oid) IS 'an error when a column of this
 -- Triggers are put on a table after waiting for its writers: what they have written must be seen then.
 CREATE FUNCTION check_isolation() RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
@@ -380,6 +387,7 @@ COMMENT ON FUNCTION check_text_expression(regclass, text, text) IS
 -- A side table belongs to the source's owner, whichever member of that role has made it.
 CREATE FUNCTION give_to_owner(source regclass, relations regclass[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		owner name := (SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class WHERE oid = source);
@@ -395,6 +403,7 @@ COMMENT ON FUNCTION give_to_owner(regclass, regclass[]) IS 'side tables belong t
 
 CREATE FUNCTION create_store(c product_llm.catalog, name name) RETURNS regclass
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		place text := (SELECT pg_catalog.format('%I.%I', n.nspname, create_store.name)
@@ -414,6 +423,7 @@ COMMENT ON FUNCTION create_store(product_llm.catalog, name) IS 'make an empty ta
 
 CREATE FUNCTION drop_catalog(catalog text) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
@@ -436,6 +446,7 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 							  settings jsonb DEFAULT NULL)
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog;
@@ -507,6 +518,7 @@ COMMENT ON FUNCTION alter_catalog(text, text, text, text, jsonb) IS
 
 CREATE FUNCTION create_hnsw(store regclass, model text) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		space name := (SELECT n.nspname FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n
@@ -525,6 +537,7 @@ COMMENT ON FUNCTION create_hnsw(regclass, text) IS 'index a table of embeddings 
 
 CREATE FUNCTION drop_hnsw(store regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		index regclass;
@@ -542,6 +555,7 @@ COMMENT ON FUNCTION drop_hnsw(regclass) IS 'drop the pgvector index of a table o
 
 CREATE FUNCTION check_catalog_settings(settings jsonb) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		known CONSTANT text[] := '{semantic,feedback,recency,damping,content,popular,personal,explore,keep_lists}';

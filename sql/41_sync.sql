@@ -39,6 +39,7 @@ COMMENT ON FUNCTION key_condition(product_llm.catalog, text) IS 'SQL condition t
 
 CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -69,6 +70,7 @@ COMMENT ON FUNCTION catalog_reconcile(text, text[]) IS
 
 CREATE FUNCTION catalog_prune(catalog text, keyed boolean) RETURNS text[]
 	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -87,6 +89,7 @@ COMMENT ON FUNCTION catalog_prune(text, boolean) IS
 
 CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -121,6 +124,7 @@ COMMENT ON FUNCTION words_hash(text, text) IS 'changes when the words of a produ
 
 CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		twice text;
@@ -146,6 +150,7 @@ COMMENT ON FUNCTION catalog_compute(product_llm.catalog, text[], boolean) IS
 CREATE FUNCTION catalog_compute_vectors(c product_llm.catalog, store regclass, model text, keys text[], online boolean)
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		EXECUTE pg_catalog.format(
@@ -177,6 +182,7 @@ COMMENT ON FUNCTION catalog_compute_vectors(product_llm.catalog, regclass, text,
 -- The body is what the content says beyond the title.
 CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		EXECUTE pg_catalog.format(
@@ -218,6 +224,7 @@ COMMENT ON FUNCTION count_words(text) IS 'number of terms that segment() has mad
 -- Terms that have gone out of use stay until here: they cost a row, and nobody finds what no product has.
 CREATE FUNCTION catalog_count(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog;
@@ -238,6 +245,7 @@ COMMENT ON FUNCTION catalog_count(text, text[]) IS 'count the texts of a catalog
 
 CREATE FUNCTION catalog_refresh(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -252,6 +260,7 @@ COMMENT ON FUNCTION catalog_refresh(text, text[]) IS 'compute what is missing or
 -- The new model's vectors are complete but for what was written in the last moment: stop writers for that moment.
 CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
@@ -371,6 +380,7 @@ COMMENT ON FUNCTION trigger_name(text, text) IS 'name of a catalog''s trigger';
 -- Statements fire the triggers of the table that they name: hence each partition has its own.
 CREATE FUNCTION watch(relation regclass, catalog text, function text, watched regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		event text;
@@ -404,6 +414,7 @@ COMMENT ON FUNCTION watch(regclass, text, text, regclass) IS 'put the triggers o
 
 CREATE FUNCTION unwatch(relation regclass, catalog text, function text) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		name name;
@@ -434,6 +445,7 @@ COMMENT ON FUNCTION unwatch_source(product_llm.catalog) IS 'remove the triggers 
 
 CREATE FUNCTION catalog_follow() RETURNS event_trigger
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		d record;
@@ -482,6 +494,7 @@ COMMENT ON FUNCTION catalog_follow() IS
 
 CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		gone oid[] := ARRAY(SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() AS d

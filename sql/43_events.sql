@@ -18,6 +18,7 @@ COMMENT ON FUNCTION events_sync() IS
 
 CREATE FUNCTION events_row(catalog text) RETURNS product_llm.catalog_events
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		e product_llm.catalog_events;
@@ -36,6 +37,7 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 							weights jsonb DEFAULT NULL)
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog;
@@ -130,6 +132,7 @@ COMMENT ON FUNCTION bind_events(text, regclass, name, name, name, name, jsonb) I
 
 CREATE FUNCTION unbind_events(catalog text) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
@@ -154,6 +157,7 @@ COMMENT ON FUNCTION unwatch_events(product_llm.catalog_events) IS 'remove the tr
 
 CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attribute int, partitions boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		name name;

@@ -42,6 +42,7 @@ COMMENT ON FUNCTION weighed_events(product_llm.catalog_events) IS
 
 CREATE FUNCTION catalog_feedback(catalog text, list text, key text, event text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		e product_llm.catalog_events := product_llm.events_row(catalog);
@@ -61,6 +62,7 @@ COMMENT ON FUNCTION catalog_feedback(text, text, text, text) IS 'write feedback,
 CREATE FUNCTION feedback_counts(catalog text)
 	RETURNS TABLE (source text, event text, shown bigint, events bigint, rate double precision)
 	LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 10
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		e product_llm.catalog_events;
@@ -92,6 +94,7 @@ COMMENT ON VIEW feedback IS 'click-through of recommended products by what carri
 CREATE FUNCTION estimate_blend(catalog text, settings jsonb, event text DEFAULT 'click')
 	RETURNS TABLE (policy text, lists bigint, events_per_list double precision, low double precision, high double precision)
 	LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 2
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
@@ -127,6 +130,7 @@ COMMENT ON FUNCTION estimate_blend(text, jsonb, text) IS
 CREATE FUNCTION forget(catalog text, visitor text, delete_events boolean DEFAULT false)
 	RETURNS TABLE (what text, erased bigint)
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE ROWS 5
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
@@ -142,6 +146,7 @@ COMMENT ON FUNCTION forget(text, text, boolean) IS
 
 CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
 		e product_llm.catalog_events := product_llm.events_row(catalog);

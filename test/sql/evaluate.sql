@@ -1,5 +1,6 @@
 -- Figures of search and recommendations are what their definitions say, and tuning keeps what helps.
 \set SHOW_CONTEXT never
+SET client_min_messages = warning;
 CREATE SCHEMA evaluated;
 SET search_path = evaluated, product_llm;
 DO $$
