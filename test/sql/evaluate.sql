@@ -173,6 +173,7 @@ SELECT evaluate_recommendations('quiet');
 INSERT INTO once VALUES ('v1', 7, now() - interval '1 day'), ('v1', 7, now() - interval '1 day'), ('v2', 9999, now() - interval '1 day'), ('v3', 8, now() + interval '1 day');
 SELECT system, value FROM evaluate_recommendations('quiet') WHERE metric = 'HR@10' AND system IN ('popularity', 'markov');
 
+RESET client_min_messages;
 -- Tuning ----
 SELECT setting, before IS NOT NULL AS measured, old = new AS kept FROM tune_catalog('quiet') WHERE setting <> 'semantic';
 SELECT array_agg(k) FROM catalog AS c, jsonb_object_keys(c.settings) AS k WHERE c.catalog = 'quiet';
