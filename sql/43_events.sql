@@ -216,20 +216,21 @@ CREATE FUNCTION pairs_of_all(e product_llm.catalog_events) RETURNS text
 	AS $$
 		SELECT pg_catalog.format(
 			'INSERT INTO %s (a, b, after, before) SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8'
-			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.item), v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
+			' FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE "C") AS items FROM (%s) AS v GROUP BY v.visitor) AS t'
 			' CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p'
 			' GROUP BY p.a, p.b ORDER BY p.a COLLATE "C", p.b COLLATE "C"',
 			(e).pairs, product_llm.counted_events(e, (e).source::text))
 	$$;
 COMMENT ON FUNCTION pairs_of_all(product_llm.catalog_events) IS 'SQL to fill the empty table of pairs from all events';
 
--- Equal times are ordered by a hash: by the key itself, catalogues numbered by kind would look as if bought in that order.
+-- Equal times, as of an invoice's lines, are ordered by a hash of visitor and product.  By anything of the product alone,
+-- its key or the key's hash, one of two products would always come first, and an order be learnt that nobody has chosen.
 CREATE FUNCTION items_in_order(e product_llm.catalog_events) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT pg_catalog.format(
 			'SELECT pg_catalog.array_agg(o.visitor), pg_catalog.array_agg(o.item) FROM (SELECT v.visitor, v.item FROM (%s) AS v'
-			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.item), v.item COLLATE "C") AS o',
+			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE "C") AS o',
 			product_llm.counted_events(e, pg_catalog.format('(SELECT * FROM %s AS r WHERE %s)', (e).source,
 				product_llm.among((e).source, (e).visitor, 'r', '$1'))))
 	$$;

@@ -15,7 +15,7 @@ CREATE FUNCTION evaluated_events(e product_llm.catalog_events) RETURNS text
 		SELECT pg_catalog.format('SELECT v.visitor, v.item, v.weight, %s::pg_catalog.float8,'
 			' (''x'' || pg_catalog.left(pg_catalog.md5(v.visitor), 16))::pg_catalog.bit(64)::pg_catalog.int8'
 			' FROM (%s) AS v WHERE v.at <= pg_catalog.now()'
-			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.item), v.item COLLATE "C"',
+			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE "C"',
 			coalesce((SELECT pg_catalog.max(w.value::pg_catalog.float8) FROM pg_catalog.jsonb_each_text((e).weights) AS w WHERE w.value::pg_catalog.float8 > 0), 1),
 			product_llm.counted_events(e, (e).source::text))
 	$$;

@@ -94,7 +94,8 @@ plmpg_history(const PlmpgEvents *events, text *visitor, ArrayType *kinds)
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(kinds), kinds == NULL);
 	plmpg_sql(psprintf("SELECT v.item, pg_catalog.max(v.weight),"
 					   " pg_catalog.bool_or($2 IS NULL OR v.kind = ANY ($2)), pg_catalog.max(v.most)"
-					   " FROM (%s) AS v GROUP BY v.item ORDER BY pg_catalog.max(v.at) DESC, pg_catalog.md5(v.item), v.item LIMIT 10000",
+					   " FROM (%s) AS v GROUP BY v.item ORDER BY pg_catalog.max(v.at) DESC,"
+					   " pg_catalog.md5($1 || v.item) DESC, v.item COLLATE \"C\" DESC LIMIT 10000",
 					   events->weighed),
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_own, &r);
 	for (int i = 0; i < history.n; i++)
@@ -204,7 +205,7 @@ static void
 compute_pairs(const PlmpgEvents *events, PlmpgParams *p, PairRows *r)
 {
 	plmpg_sql(psprintf("SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8"
-					   " FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.item), v.item COLLATE \"C\") AS items"
+					   " FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE \"C\") AS items"
 					   "  FROM (%1$s) AS v WHERE v.visitor IN (SELECT w.visitor FROM (%1$s) AS w WHERE w.item = ANY ($1))"
 					   "  GROUP BY v.visitor) AS t CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p"
 					   " WHERE p.a = ANY ($1) GROUP BY p.a, p.b", events->counted), p,
