@@ -114,6 +114,7 @@ typedef struct KeptPlan
 } KeptPlan;
 
 static HTAB *kept_plans;
+static int	running;			/* statements that run inside each other; after an error, too many until the transaction's end */
 
 static void
 forget_plans(void)
@@ -141,6 +142,12 @@ prepare(const char *sql, const PlmpgParams *p)
 	return plan;
 }
 
+static void
+none_runs(XactEvent event, void *arg)
+{
+	running = 0;
+}
+
 static SPIPlanPtr
 kept_plan(const char *sql, const PlmpgParams *p)
 {
@@ -150,13 +157,17 @@ kept_plan(const char *sql, const PlmpgParams *p)
 	SPIPlanPtr	plan;
 	char	   *copy;
 
-	if (kept_plans != NULL && hash_get_num_entries(kept_plans) >= PLANS_AT_MOST)
+	if (kept_plans != NULL && hash_get_num_entries(kept_plans) >= PLANS_AT_MOST && running == 0)
 		forget_plans();
 	if (kept_plans == NULL)
 	{
+		static bool registered = false;
 		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(KeptPlan)};
 
 		kept_plans = hash_create("product_llm plans", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+		if (!registered)
+			RegisterXactCallback(none_runs, NULL);
+		registered = true;
 	}
 	kept = hash_search(kept_plans, &hash, HASH_FIND, &found);
 	if (found && strcmp(kept->sql, sql) == 0)
@@ -210,6 +221,7 @@ plmpg_sql(const char *sql, const PlmpgParams *p, int flags, TriggerData *trigger
 		elog(ERROR, "SPI_register_trigger_data failed");
 	plan = (flags & PLMPG_SQL_KEEP) != 0 && trigger == NULL ? kept_plan(sql, p) : prepare(sql, p);
 
+	running++;
 	if ((flags & PLMPG_SQL_LATEST) != 0)
 	{
 		/* As referential integrity does: what this transaction has done is to be seen, too. */
@@ -224,6 +236,7 @@ plmpg_sql(const char *sql, const PlmpgParams *p, int flags, TriggerData *trigger
 			options.params = param_list(p);
 		rc = SPI_execute_plan_extended(plan, &options);
 	}
+	running--;
 	if (rc < 0)
 		elog(ERROR, "running a statement failed: %s", SPI_result_code_string(rc));
 	rows = rc == SPI_OK_SELECT || receiver.rows > 0 ? receiver.rows : SPI_processed;
