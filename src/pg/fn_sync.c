@@ -370,7 +370,7 @@ product_llm_catalog_counts(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int64GetDatum(count(psprintf("SELECT pg_catalog.count(s.%s) FROM %s AS s", shop->key_column, shop->source_name), NULL));
+	values[0] = Int64GetDatum(count(psprintf("SELECT pg_catalog.count(s.%s) FROM %s AS s", shop->key_column, shop->source_rows), NULL));
 	if (!plmpg_hidden_rows(shop->source))
 	{
 		PlmpgIdentity caller = plmpg_become(shop->owner);

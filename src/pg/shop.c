@@ -187,6 +187,8 @@ plmpg_shop(const char *catalog)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", shop->source);
 	shop->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	/* As the view of texts has it: tables that inherit from the source are not in the catalog. */
+	shop->source_rows = psprintf(((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_RELATION ? "ONLY %s" : "%s", shop->source_name);
 	ReleaseSysCache(tuple);
 
 	number = get_attnum(shop->source, shop->key);
@@ -224,8 +226,12 @@ double
 plmpg_shop_number(const Jsonb *object, const char *name, double otherwise)
 {
 	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer((JsonbContainer *) &object->root, name, (int) strlen(name), &buffer);
+	JsonbValue *value;
 
+	/* The catalog's owner can write here what he likes. */
+	if (!JB_ROOT_IS_OBJECT(object))
+		return otherwise;
+	value = getKeyJsonValueFromContainer((JsonbContainer *) &object->root, name, (int) strlen(name), &buffer);
 	if (value == NULL || value->type != jbvNumeric)
 		return otherwise;
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
@@ -271,9 +277,15 @@ Bitmapset *
 plmpg_shop_columns(const PlmpgShop *shop)
 {
 	Relation	view = relation_open(shop->texts, AccessShareLock);
-	Query	   *query = get_view_query(view);
+	Query	   *query;
 	ColumnsOf	c = {0};
 
+	if (view->rd_rel->relkind != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not the view of texts of catalog \"%s\"", RelationGetRelationName(view), shop->catalog),
+				 errhint("Drop the catalog and create it again.")));
+	query = get_view_query(view);
 	for (Index i = 1; i <= (Index) list_length(query->rtable); i++)
 		if (rt_fetch(i, query->rtable)->relid == shop->source)
 			c.rtindex = i;

@@ -26,6 +26,7 @@ typedef struct PlmpgShop
 	Jsonb	   *statistics;
 	Jsonb	   *settings;
 	char	   *source_name;	/* qualified and quoted, as are the others */
+	char	   *source_rows;	/* what to say after FROM for the catalog's products */
 	char	   *store_name;
 	char	   *words_name;
 	char	   *terms_name;
