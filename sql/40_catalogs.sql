@@ -25,7 +25,7 @@ CREATE TABLE catalog (
 	next_store regclass,
 	next_model text COLLATE "C" REFERENCES model,
 	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual')),
-	language regconfig NOT NULL,
+	language text NOT NULL,
 	nearest text NOT NULL DEFAULT 'exact' CONSTRAINT catalog_nearest_is_known CHECK (nearest IN ('exact', 'hnsw')),
 	statistics jsonb NOT NULL DEFAULT '{}',
 	settings jsonb NOT NULL DEFAULT '{}',
@@ -44,7 +44,7 @@ COMMENT ON COLUMN catalog.model IS 'model of the embeddings';
 COMMENT ON COLUMN catalog.next_store IS 'embeddings of next_model, until they are complete';
 COMMENT ON COLUMN catalog.next_model IS 'the model that the catalog is changing to';
 COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog';
-COMMENT ON COLUMN catalog.language IS 'text search configuration of its words';
+COMMENT ON COLUMN catalog.language IS 'text search configuration of its words, by its qualified name: pg_upgrade does not carry its number';
 COMMENT ON COLUMN catalog.nearest IS 'how the nearest embeddings are found: exact, or hnsw with pgvector';
 COMMENT ON COLUMN catalog.statistics IS 'number and mean length of its texts, as last counted; ranking by words needs them roughly';
 COMMENT ON COLUMN catalog.settings IS 'constants of ranking and blending that tune_catalog or the owner has set';
@@ -180,6 +180,14 @@ CREATE FUNCTION side_name(catalog text, what text) RETURNS name
 	AS $$ SELECT (catalog || '_' || what)::name $$;
 COMMENT ON FUNCTION side_name(text, text) IS 'name of a side table of a catalog';
 
+CREATE FUNCTION language_name(language regconfig) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format('%I.%I', n.nspname, c.cfgname)
+		FROM pg_catalog.pg_ts_config AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.cfgnamespace WHERE c.oid = language
+	$$;
+COMMENT ON FUNCTION language_name(regconfig) IS 'qualified name of a text search configuration';
+
 CREATE FUNCTION embedding_model(model text) RETURNS text
 	LANGUAGE plpgsql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
@@ -262,8 +270,8 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		c.key := key;
 		c.model := model;
 		c.sync := sync;
-		c.language := coalesce(language, CASE pg_catalog.get_current_ts_config()
-			WHEN 'pg_catalog.english'::regconfig THEN 'product_llm.shop_english'::regconfig ELSE pg_catalog.get_current_ts_config() END);
+		c.language := product_llm.language_name(coalesce(language, CASE pg_catalog.get_current_ts_config()
+			WHEN 'pg_catalog.english'::regconfig THEN 'product_llm.shop_english'::regconfig ELSE pg_catalog.get_current_ts_config() END));
 		c.nearest := 'exact';
 		c.statistics := '{}';
 		c.settings := '{}';

@@ -207,7 +207,7 @@ CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online
 			' WHERE NOT EXISTS (SELECT FROM %5$s AS t WHERE t.term = u.term) ORDER BY u.term',
 			c.texts, c.words, product_llm.key_condition(c, '$1'),
 			CASE WHEN online THEN ' FOR SHARE SKIP LOCKED' ELSE '' END, c.terms)
-			USING keys, c.language;
+			USING keys, c.language::regconfig;
 	END
 	$$;
 COMMENT ON FUNCTION catalog_compute_words(product_llm.catalog, text[], boolean) IS

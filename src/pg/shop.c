@@ -105,7 +105,7 @@ read_definition(const char *catalog)
 	PlmpgParams p = {0};
 
 	plmpg_param_text(&p, catalog);
-	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language, statistics, settings"
+	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language::pg_catalog.regconfig, statistics, settings"
 			  " FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_definition, &r);
 	return r.shop;

@@ -1,7 +1,8 @@
-# pg_dump carries models: plain and custom format; export gives back the loaded files; pg_upgrade carries them too.
+# pg_dump carries models and catalogs; export gives back the loaded files; pg_upgrade carries them too.
 use strict;
 use warnings;
 use ProductLlm;
+use Rebuilt;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -17,7 +18,31 @@ $node->safe_psql('postgres', q{
 		embedding real[] GENERATED ALWAYS AS (product_llm.embed('shop-seed', title)) STORED);
 	INSERT INTO public.product VALUES (1, 'red shoes'), (2, '无线耳机'), (3, '');
 	CREATE INDEX ON public.product ((product_llm.embed('shop-seed', title)));
+	CREATE TABLE public.goods (sku text PRIMARY KEY, title text, price int);
+	INSERT INTO public.goods VALUES ('a', 'red shoes', 1), ('b', 'green tea', 2), ('c', 'kettle for tea', 3);
+	CREATE TABLE public.event (visitor text, sku text, at timestamptz);
+	CREATE INDEX ON public.event (visitor);
+	INSERT INTO public.event VALUES ('v', 'a', '2024-01-01'), ('v', 'b', '2024-01-02'), ('w', 'b', '2024-01-01'), ('w', 'c', '2024-01-02');
+	SELECT product_llm.create_catalog('goods', 'public.goods', 'sku', 'title', 'shop-seed', title => 'title', language => 'english');
+	SELECT product_llm.bind_events('goods', 'public.event', 'visitor', 'sku', 'at');
 });
+install_rebuilt($node);
+
+# What search and recommend say, that the catalog is as built anew, and that it still follows its source.
+sub catalog_works
+{
+	my ($on, $db, $name) = @_;
+
+	is($on->safe_psql($db, q{SELECT string_agg(key, ' ') FROM product_llm.search('goods', 'tea', 3)}), 'b c a', "${name}_catalog_is_searched");
+	is($on->safe_psql($db, q{SELECT key, source, because FROM product_llm.recommend('goods', 'v', 1)}), 'c|together|{b}', "${name}_catalog_recommends");
+	$on->safe_psql($db, q{INSERT INTO public.goods VALUES ('d', 'teapot', 5); UPDATE public.goods SET title = 'blue shoes' WHERE sku = 'a';
+		INSERT INTO public.event VALUES ('w', 'd', '2024-01-03')});
+	is_rebuilt($on, "${name}_catalog_follows_its_source", $db);
+	$on->safe_psql($db, q{DELETE FROM public.goods WHERE sku = 'd'; UPDATE public.goods SET title = 'red shoes' WHERE sku = 'a';
+		DELETE FROM public.event WHERE sku = 'd'});
+	return;
+}
+catalog_works($node, 'postgres', 'original');
 my $rows = q{SELECT * FROM public.product ORDER BY id};
 my $models = q{SELECT model, architecture, task, dimensions, parameters, bytes, parent, sha256 FROM product_llm.models ORDER BY 1};
 
@@ -29,6 +54,7 @@ is($node->safe_psql('copy', $rows), $node->safe_psql('postgres', $rows), 'restor
 is(vector_of($node, 'green tea', 'copy'), vector_of($node, 'green tea'), 'restored_model_gives_the_same_bits');
 is( $node->safe_psql('copy', q{SELECT product_llm.embed('small', 'green tea')}),
 	$node->safe_psql('postgres', q{SELECT product_llm.embed('small', 'green tea')}), 'restored_quantized_model_too');
+catalog_works($node, 'copy', 'restored');
 # The tiny model was never used, so it was never unpacked.
 is(scalar(cache_files($node)), 2, 'databases_share_one_cache_file_for_the_same_content')
 	or diag(join("\n", cache_files($node)));
@@ -59,4 +85,5 @@ command_ok(
 $new->start;
 is($new->safe_psql('postgres', $models), $before, 'upgraded_models_are_equal');
 is(vector_of($new, 'green tea'), $vector, 'upgraded_model_gives_the_same_bits');
+catalog_works($new, 'postgres', 'upgraded');
 done_testing();
