@@ -19,6 +19,7 @@ typedef enum PlmDim
 	DIM_C,						/* width */
 	DIM_F,						/* feed-forward */
 	DIM_N,						/* labels */
+	DIM_TWO,					/* 2: yes and no */
 	DIM_IN, DIM_OUT				/* of the Dense module {L} */
 } PlmDim;
 
@@ -29,6 +30,7 @@ typedef enum PlmPart
 	PLM_PART_POOLER,
 	PLM_PART_CLASSIFIER,
 	PLM_PART_MASK,				/* the masked-language head */
+	PLM_PART_NEXT,				/* the next-sentence head */
 	PLM_PART_DENSE,				/* needed when the configuration names Dense modules */
 	PLM_PARTS
 } PlmPart;

@@ -48,6 +48,9 @@ static const PlmParamSpec bert_params[] = {
 	{"mask_norm.b", "cls.predictions.transform.LayerNorm.bias", {DIM_C}, PLM_PART_MASK, 0, NULL},
 	{"mask_decoder.w", "cls.predictions.decoder.weight", {DIM_V, DIM_C}, PLM_PART_MASK, PARAM_UNTIED, NULL},
 	{"mask_decoder.b", "cls.predictions.bias|cls.predictions.decoder.bias", {DIM_V}, PLM_PART_MASK, 0, NULL},
+
+	{"next.w", "cls.seq_relationship.weight", {DIM_TWO, DIM_C}, PLM_PART_NEXT, PARAM_EXACT, NULL},
+	{"next.b", "cls.seq_relationship.bias", {DIM_TWO}, PLM_PART_NEXT, 0, NULL},
 	{0}
 };
 

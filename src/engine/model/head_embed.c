@@ -48,8 +48,8 @@ embed_bytes(const PlmModel *model, int64_t texts)
 }
 
 /* One text, one mode: x (T,C) to y (C). */
-static void
-pool_text(PlmPooling mode, int64_t tokens, int64_t C, const float *x, float *y)
+void
+plm_pool_text(PlmPooling mode, int64_t tokens, int64_t C, const float *x, float *y)
 {
 	int64_t		from = mode == PLM_POOL_LAST ? tokens - 1 : 0;
 
@@ -88,7 +88,7 @@ pool(const PlmModel *model, const PlmBatch *batch, const float *x, float *y, flo
 			continue;
 		}
 		for (int64_t b = 0; b < batch->texts; b++)
-			pool_text((PlmPooling) c->pooling[i], batch->offsets[b + 1] - batch->offsets[b], C,
+			plm_pool_text((PlmPooling) c->pooling[i], batch->offsets[b + 1] - batch->offsets[b], C,
 					  x + batch->offsets[b] * C, y + b * ld + i * C);
 	}
 	return PLM_OK;

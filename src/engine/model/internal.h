@@ -8,6 +8,7 @@
 #define PLM_MODEL_INTERNAL_H
 
 #include "arch.h"
+#include "params.h"
 #include "plm_model.h"
 
 typedef struct PlmBlock
@@ -20,7 +21,7 @@ typedef struct PlmBlock
 	PlmNorm		ff_norm;
 } PlmBlock;
 
-/* Everything but the arrays here points into the packed file. */
+/* Everything but the arrays here points into the packed file, or into the memory of a trainer. */
 struct PlmModel
 {
 	PlmConfig	config;
@@ -42,11 +43,52 @@ struct PlmModel
 	PlmLinear	classifier;		/* (labels,C) */
 	PlmLinear	mask_dense;		/* (C,C) */
 	PlmNorm		mask_norm;
+	PlmLinear	next;			/* (2,C): is the second text the first one's continuation? */
 	const float *mask_decoder;	/* (V,C): tok_embd when tied */
 	const float *mask_bias;		/* (V) */
 };
 
+/* ---- model.c, pack.c ---- */
+
+/*
+ * Point the fields at the data of the plan's sections.  config, arch, part and blocks (L, zeroed) are set already.
+ * data: (plan->n_sections), each laid out as its section says.
+ */
+void		plm_model_bind(PlmModel *model, const PlmParamPlan *plan, const void *const *data);
+
+/* The tokenizer of a directory, compiled into the arena; it must fit the configuration's vocabulary. */
+PlmStatus	plm_model_tokenizer_compile(const PlmFileSet *set, const PlmConfig *config, PlmArena *arena, void **blob,
+										size_t *bytes, PlmError *err);
+
 /* ---- block.c ---- */
+
+/* What the backward of one block needs of its forward. */
+typedef struct PlmBlockTape
+{
+	float	   *x;				/* (T,C) the block's input */
+	float	   *qkv;			/* (T,3C) */
+	float	   *mix;			/* (T,C) what attention gathered */
+	float	   *attn_sum;		/* (T,C) x + out(mix), before its norm */
+	float	   *attn_save;		/* (T,2) that norm's {mean, rstd} */
+	float	   *up;				/* (T,F) before the activation */
+	float	   *ff_sum;			/* (T,C) before its norm */
+	float	   *ff_save;		/* (T,2) */
+} PlmBlockTape;
+
+/* Where a forward in training leaves what it computes, for one batch. */
+typedef struct PlmTape
+{
+	PlmBlockTape *blocks;		/* (L) may share memory, where only some of it is needed later */
+	float	   *last;			/* (T,C) the last hidden state; may be blocks[i].x of all, when no input is needed again */
+	double		dropout;		/* rate */
+	uint64_t	seed;			/* of the masks: place i is PLM_DROP_... from here */
+	uint64_t	first;			/* rows of the step before this batch: masks do not depend on how it is cut */
+} PlmTape;
+
+/* Streams of the masks of block l and of the embeddings. */
+#define PLM_DROP_ATTN(l) (2 * (uint64_t) (l) + 1)
+#define PLM_DROP_FF(l) (2 * (uint64_t) (l) + 2)
+#define PLM_DROP_EMBD 0
 
 /* Memory of one chunk in work; carved from an arena before any thread starts. */
 typedef struct PlmWorkspace
@@ -60,13 +102,23 @@ typedef struct PlmWorkspace
 	int			busy;			/* atomic; run.c */
 } PlmWorkspace;
 
-/* For any chunk of at most `tokens` tokens, `texts` texts, each of at most `longest` tokens. */
+/* For any chunk of at most `tokens` tokens, each text of at most `longest`. */
 PlmStatus	plm_workspace_carve(const PlmModel *model, int64_t tokens, int64_t longest, size_t head_bytes,
 								PlmArena *arena, PlmWorkspace *ws, PlmError *err);
+/* The same for forwards that have a tape: without x, qkv and mix; extra: bytes at ws->head. */
+PlmStatus	plm_workspace_carve_taped(const PlmModel *model, int64_t tokens, int64_t longest, size_t extra,
+									  PlmArena *arena, PlmWorkspace *ws, PlmError *err);
 
 /* The encoder: batch in, last hidden state in ws->x.  trace: NULL, or (L+1,T,C) receiving every hidden state. */
 PlmStatus	plm_encoder_forward(const PlmModel *model, const PlmBatch *batch, PlmWorkspace *ws, float *trace,
 								PlmWorker *worker, PlmError *err);
+
+/* The same in training: everything goes to the tape. */
+PlmStatus	plm_encoder_forward_taped(const PlmModel *model, const PlmBatch *batch, const PlmTape *tape, PlmWorkspace *ws,
+									  PlmWorker *worker, PlmError *err);
+/* Block l alone, from tape->blocks[l].x, once more: with the same bits.  out: (T,C), may be that x. */
+PlmStatus	plm_block_forward_taped(const PlmModel *model, int32_t l, const PlmBatch *batch, const PlmTape *tape, float *out,
+									PlmWorkspace *ws, PlmWorker *worker, PlmError *err);
 
 /* ---- run.c ---- */
 
@@ -102,6 +154,9 @@ PlmStatus	plm_mask_possible(const PlmModel *model, PlmError *err);
 /* Masked-language logits (rows,V) of hidden states x (rows,C); h: (rows,C) scratch. */
 PlmStatus	plm_mask_logits(const PlmModel *model, int64_t rows, const float *x, float *h, float *logits,
 							PlmWorker *worker, PlmError *err);
+
+/* One text, one mode of pooling (not PLM_POOL_POOLER): x (T,C) to y (C). */
+void		plm_pool_text(PlmPooling mode, int64_t tokens, int64_t C, const float *x, float *y);
 
 /* Rows of the first token of each text, one after another: to (B,C). */
 void		plm_gather_first(const PlmBatch *batch, int64_t width, const float *x, float *to);

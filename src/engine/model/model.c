@@ -1,5 +1,6 @@
 /*
- * model.c -- an opened model: sections of a packed file bound to the fields that computing uses.
+ * model.c -- an opened model: sections bound to the fields that computing uses: those of a
+ * packed file, or the memory of a model in training.
  *
  * The file is checksummed, yet nothing in it is trusted: the configuration is validated again, and
  * every section must have the shape that it implies.
@@ -10,11 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where a plan meets a file. */
+/* A plan's sections, and where the data of each lies. */
 typedef struct Opening
 {
-	const PlmPackedFile *file;
-	PlmParamPlan plan;
+	const PlmParamPlan *plan;
+	const void *const *data;	/* (plan->n_sections) */
 	PlmModel   *model;
 } Opening;
 
@@ -112,41 +113,37 @@ check_sections(const PlmPackedFile *file, const PlmParamPlan *plan, bool *parts,
 	return PLM_OK;
 }
 
-/* The section of a checked plan; NULL when the plan does not have it. */
-static const PlmSection *
-section(const Opening *o, const char *role)
+/* The index of a section by its name, or -1. */
+static int64_t
+section(const Opening *o, const char *stem, const char *suffix)
 {
-	for (int64_t i = 0; i < o->plan.n_sections; i++)
-		if (strcmp(o->plan.sections[i].name, role) == 0)
-			return plm_packed_find(o->file, role);
-	return NULL;
+	char		role[96];
+
+	snprintf(role, sizeof(role), "%s%s", stem, suffix);
+	for (int64_t i = 0; i < o->plan->n_sections; i++)
+		if (strcmp(o->plan->sections[i].name, role) == 0)
+			return i;
+	return -1;
 }
 
 static const float *
 floats(const Opening *o, const char *stem, const char *suffix)
 {
-	char		role[96];
-	const PlmSection *s;
+	int64_t		i = section(o, stem, suffix);
 
-	snprintf(role, sizeof(role), "%s%s", stem, suffix);
-	s = section(o, role);
-	return s != NULL ? (const float *) (o->file->base + s->offset) : NULL;
+	return i >= 0 ? o->data[i] : NULL;
 }
 
 static PlmLinear
 linear(const Opening *o, const char *stem)
 {
-	char		role[96];
+	int64_t		i = section(o, stem, ".w");
 	const PlmSection *s;
-	PlmLinear	l = {{0}, NULL};
 
-	snprintf(role, sizeof(role), "%s.w", stem);
-	s = section(o, role);
-	if (s == NULL)
-		return l;
-	l.w = (PlmPacked) {(PlmPrecision) s->precision, s->rows, s->cols, o->file->base + s->offset};
-	l.b = floats(o, stem, ".b");
-	return l;
+	if (i < 0)
+		return (PlmLinear) {{0}, NULL};
+	s = &o->plan->sections[i];
+	return (PlmLinear) {{(PlmPrecision) s->precision, s->rows, s->cols, o->data[i]}, floats(o, stem, ".b")};
 }
 
 static PlmNorm
@@ -173,10 +170,11 @@ bind_block(const Opening *o, int32_t l, PlmBlock *blk)
 	blk->ff_norm = norm(o, stem);
 }
 
-static void
-bind_fields(const Opening *o)
+void
+plm_model_bind(PlmModel *m, const PlmParamPlan *plan, const void *const *data)
 {
-	PlmModel   *m = o->model;
+	const Opening opening = {plan, data, m};
+	const Opening *o = &opening;
 	char		stem[64];
 
 	m->tok_embd = floats(o, "tok_embd", "");
@@ -195,6 +193,7 @@ bind_fields(const Opening *o)
 	m->classifier = linear(o, "classifier");
 	m->mask_dense = linear(o, "mask_dense");
 	m->mask_norm = norm(o, "mask_norm");
+	m->next = linear(o, "next");
 	m->mask_decoder = m->config.tied ? m->tok_embd : floats(o, "mask_decoder", ".w");
 	m->mask_bias = floats(o, "mask_decoder", ".b");
 	m->precision = m->blocks[0].qkv.w.precision;
@@ -214,17 +213,22 @@ file_precision(const PlmPackedFile *file, PlmPrecision *precision, PlmError *err
 
 /* The plan is needed only while opening: it has an arena of its own. */
 static PlmStatus
-bind_model(const PlmPackedFile *file, PlmModel *model, PlmArena *work, PlmError *err)
+bind_file(const PlmPackedFile *file, PlmModel *model, PlmArena *work, PlmError *err)
 {
-	PlmParamPlan all;
+	PlmParamPlan plan;
 	PlmPrecision precision = PLM_PREC_F32;
-	Opening		o = {.file = file, .model = model};
+	const void **data;
 
 	PLM_TRY(file_precision(file, &precision, err));
-	PLM_TRY(plm_params_plan(model->arch, &model->config, precision, NULL, work, &all, err));
-	PLM_TRY(check_sections(file, &all, model->part, err));
-	PLM_TRY(plm_params_plan(model->arch, &model->config, precision, model->part, work, &o.plan, err));
-	bind_fields(&o);
+	PLM_TRY(plm_params_plan(model->arch, &model->config, precision, NULL, work, &plan, err));
+	PLM_TRY(check_sections(file, &plan, model->part, err));
+	PLM_TRY(plm_params_plan(model->arch, &model->config, precision, model->part, work, &plan, err));
+	data = plm_arena_array(work, (size_t) plan.n_sections, sizeof(*data));
+	if (data == NULL)
+		return plm_arena_refused(work, (size_t) plan.n_sections * sizeof(*data), err);
+	for (int64_t i = 0; i < plan.n_sections; i++)
+		data[i] = file->base + plm_packed_find(file, plan.sections[i].name)->offset;
+	plm_model_bind(model, &plan, data);
 	return PLM_OK;
 }
 
@@ -247,7 +251,7 @@ open_model(const PlmPackedFile *file, PlmArena *arena, PlmArena *work, PlmModel 
 	m->blocks = plm_arena_zero(arena, (size_t) m->config.layers * sizeof(PlmBlock));
 	if (m->blocks == NULL)
 		return plm_arena_refused(arena, (size_t) m->config.layers * sizeof(PlmBlock), err);
-	PLM_TRY(bind_model(file, m, work, err));
+	PLM_TRY(bind_file(file, m, work, err));
 	*out = m;
 	return PLM_OK;
 }

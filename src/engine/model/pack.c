@@ -20,8 +20,9 @@ typedef struct Files
 	PlmParamPlan plan;
 } Files;
 
-static PlmStatus
-compile_tokenizer(const PlmFileSet *set, PlmArena *arena, Files *f, PlmError *err)
+PlmStatus
+plm_model_tokenizer_compile(const PlmFileSet *set, const PlmConfig *config, PlmArena *arena, void **blob, size_t *bytes,
+							PlmError *err)
 {
 	PlmTokenizerFiles files;
 	PlmTokenizer tokenizer;
@@ -31,11 +32,11 @@ compile_tokenizer(const PlmFileSet *set, PlmArena *arena, Files *f, PlmError *er
 	PLM_TRY(plm_file_text(set, "tokenizer_config.json", TOKENIZER_BYTES, arena, &files.tokenizer_config_json, err));
 	PLM_TRY(plm_file_text(set, "special_tokens_map.json", CONFIG_BYTES, arena, &files.special_tokens_map_json, err));
 	PLM_TRY(plm_file_text(set, "added_tokens.json", TOKENIZER_BYTES, arena, &files.added_tokens_json, err));
-	PLM_TRY(plm_tokenizer_compile(&files, arena, &f->blob, &f->blob_bytes, err));
-	PLM_TRY(plm_tokenizer_open(f->blob, f->blob_bytes, &tokenizer, err));
-	if (tokenizer.tokens > f->config.vocab)
+	PLM_TRY(plm_tokenizer_compile(&files, arena, blob, bytes, err));
+	PLM_TRY(plm_tokenizer_open(*blob, *bytes, &tokenizer, err));
+	if (tokenizer.tokens > config->vocab)
 		return plm_fail(err, PLM_ECORRUPT, 0, "the tokenizer has %" PRId32 " tokens, the configuration's vocabulary only %"
-						PRId32, tokenizer.tokens, f->config.vocab);
+						PRId32, tokenizer.tokens, config->vocab);
 	return PLM_OK;
 }
 
@@ -45,7 +46,7 @@ read_files(const PlmFileSet *set, PlmPrecision precision, PlmArena *arena, Files
 	memset(f, 0, sizeof(*f));
 	PLM_TRY(plm_config_read(set, arena, &f->config, &f->labels, err));
 	PLM_TRY(plm_params_resolve(set, &f->config, precision, arena, &f->plan, err));
-	return compile_tokenizer(set, arena, f, err);
+	return plm_model_tokenizer_compile(set, &f->config, arena, &f->blob, &f->blob_bytes, err);
 }
 
 PlmStatus

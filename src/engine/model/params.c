@@ -94,6 +94,8 @@ dim_value(const PlmConfig *c, PlmDim dim, int32_t index)
 			return c->ff;
 		case DIM_N:
 			return c->labels;
+		case DIM_TWO:
+			return 2;
 		case DIM_IN:
 			return c->dense[index].in;
 		case DIM_OUT:

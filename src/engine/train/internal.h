@@ -1,0 +1,408 @@
+/*
+ * internal.h -- what the files of this folder share: stored examples, the batch of a step, a trainer's
+ * memory, and the interface of an objective.
+ *
+ * Training computes with the model's own blocks (../model/internal.h), which is why this module reads its inner headers.
+ *
+ * One step, in the order of its functions:
+ *     batch.c      which examples, their texts, how they are cut into micro-batches and those into chunks
+ *     pass.c       encoder forward of a micro-batch, chunks in parallel; what the backward needs stays on the tape
+ *     objective_*  from hidden states (or embeddings of all texts) to the loss and its gradient there
+ *     backward.c   the gradient back through the blocks; each linear's weight gradient as one product (products.c)
+ *     adam.c       norm, clipping, update
+ *     weights.c    the updated weights packed again for the next forward
+ *
+ * Shapes: B examples of a step, S texts, T tokens, C width, F feed-forward, V vocabulary, N labels, D embedding.
+ */
+#ifndef PLM_TRAIN_INTERNAL_H
+#define PLM_TRAIN_INTERNAL_H
+
+#include "../model/internal.h"
+#include "plm_train.h"
+
+#define PLM_MAX_THREADS 64
+
+/* ---- examples.c ---- */
+
+/* Token ids as the model sees them; types are 0 up to `second` and 1 from there on. */
+typedef struct PlmSequence
+{
+	const int32_t *ids;
+	int32_t		n;				/* 0: there is no such text */
+	int32_t		second;
+} PlmSequence;
+
+typedef struct PlmStored
+{
+	PlmSequence text[3];
+	uint64_t	group;			/* of the first text alone: rows with one query share it */
+	double		number;
+	const int32_t *labels;
+	int32_t		n_labels;
+	const float *target;
+} PlmStored;
+
+const PlmStored *plm_examples_at(const PlmExamples *examples, int64_t i);
+const PlmTokenizer *plm_examples_tokenizer(const PlmExamples *examples);
+int32_t		plm_examples_longest(const PlmExamples *examples);
+int32_t		plm_examples_target_width(const PlmExamples *examples);
+PlmObjective plm_examples_objective(const PlmExamples *examples);
+int32_t		plm_examples_texts(const PlmExamples *examples);	/* most of any example */
+
+/* ---- batch.c ---- */
+
+/* What a text is to its example. */
+typedef enum PlmRole
+{
+	PLM_ROLE_FIRST = 0,			/* the text, the query */
+	PLM_ROLE_SECOND,			/* the positive */
+	PLM_ROLE_NEGATIVE
+} PlmRole;
+
+/* All texts of a step (or of a slice of an evaluation).  From the trainer's step arena. */
+typedef struct PlmTexts
+{
+	int64_t		examples;		/* B */
+	const PlmStored **example;	/* (B) */
+	int64_t    *number;			/* (B) where they are stored */
+	int64_t		n;				/* S */
+	PlmSequence *text;			/* (S) */
+	int32_t    *owner;			/* (S) which example of the step */
+	PlmRole    *role;			/* (S) */
+	int64_t		tokens;
+	int64_t    *at;				/* (S+1) first token of each text */
+	int64_t		micros;
+	int64_t    *micro;			/* (micros+1) first text; an example's texts are never parted */
+	uint64_t	seed;			/* of everything random in this step */
+	bool		training;
+	/* masked language modelling */
+	int64_t		targets;
+	int64_t    *target_at;		/* (targets) token of the step, ascending */
+	int32_t    *target_id;		/* (targets) */
+	int32_t    *follows;		/* (B) next sentence: 0 when the second text is the first one's own, 1 when it is not */
+} PlmTexts;
+
+/* A random stream of its own for each use. */
+typedef enum PlmStream
+{
+	PLM_STREAM_ORDER = 1, PLM_STREAM_WEIGHTS, PLM_STREAM_STEP, PLM_STREAM_DROPOUT, PLM_STREAM_MASK, PLM_STREAM_PAIR,
+	PLM_STREAM_EVALUATE, PLM_STREAM_BOOTSTRAP
+} PlmStream;
+
+uint64_t	plm_stream(uint64_t seed, PlmStream stream, uint64_t number);
+
+/* The place-th example of epoch `epoch` out of n, in that epoch's random order. */
+int64_t		plm_shuffled(uint64_t seed, int64_t epoch, int64_t n, int64_t place);
+
+typedef struct PlmChunk
+{
+	PlmBatch	batch;
+	int64_t		first;			/* token of the micro-batch */
+} PlmChunk;
+
+/* Consecutive texts, laid end to end and cut into chunks; hidden states and their gradient. */
+typedef struct PlmMicro
+{
+	const PlmTexts *texts;
+	int64_t		first;			/* text of the step */
+	int64_t		n;				/* texts */
+	int64_t		first_token;	/* token of the step */
+	PlmBatch	batch;			/* all of it */
+	int64_t		chunks;
+	PlmChunk   *chunk;
+	float	   *hidden;			/* (T,C) the last hidden state */
+	float	   *dhidden;		/* (T,C) its gradient, zeroed; NULL: only the loss is asked for */
+} PlmMicro;
+
+/* ---- the trainer ---- */
+
+/* Part of the weights that an optimiser's step changes. */
+typedef struct PlmSlot
+{
+	int64_t		w;				/* where in the weights */
+	int64_t		g;				/* where in gradient and moments */
+	int64_t		n;
+	bool		decay;
+} PlmSlot;
+
+typedef struct PlmPiece			/* of a slot: what one task updates */
+{
+	int64_t		w, g, n;
+	bool		decay;
+} PlmPiece;
+
+/* Low-rank adapter of a linear weight W (N,K): W + scale B A. */
+typedef struct PlmAdapter
+{
+	int64_t		section;
+	int64_t		n, k;
+	int64_t		wa, wb;			/* A (r,K), B (N,r) in the weights */
+	int64_t		ga, gb;			/* in the gradient */
+} PlmAdapter;
+
+/* A linear layer of the plan in training. */
+typedef struct PlmAffine
+{
+	const PlmLinear *l;
+	int64_t		section_w, section_b;	/* of the plan; -1: none */
+	PlmActivation act;
+} PlmAffine;
+
+/* Transposed weights of a block, packed: dx = dy W. */
+typedef struct PlmBackBlock
+{
+	PlmLinear	qkv, attn_out, ff_up, ff_down;
+} PlmBackBlock;
+
+/* Memory of a micro-batch, kept from step to step. */
+typedef struct PlmSpace
+{
+	PlmArena	arena;
+	int64_t		tokens, texts, longest;	/* what it is made for */
+	bool		full;			/* a tape for each layer; else for one, and forwards are computed again */
+	int32_t    *ids, *types;	/* (tokens) */
+	int64_t    *offsets;		/* (texts + 1) of the micro-batch */
+	int64_t    *chunk_offsets;	/* (texts + chunks) */
+	PlmChunk   *chunk;
+	PlmBlockTape *blocks;		/* (L) */
+	float	   *last;			/* (T,C) */
+	float	   *dx;				/* (T,C) */
+	float	   *dff_sum;		/* (T,C) gradient at what ff_down gave */
+	float	   *dattn_sum;		/* (T,C) gradient at what attn_out gave */
+	float	   *dup;			/* (T,F) */
+	float	   *mid;			/* (T,C) the state between the sub-layers, again */
+	float	   *dqkv;			/* (T,3C) */
+	float	   *norms;			/* (chunks,4,C) gradients of norms, one set for each chunk */
+	int			n_spaces;
+	PlmWorkspace *spaces;
+} PlmSpace;
+
+typedef struct PlmObjectiveCode PlmObjectiveCode;
+
+struct PlmTrainer
+{
+	PlmTrainOptions options;
+	const PlmObjectiveCode *code;
+	const PlmExamples *train;
+	const PlmExamples *held_out;	/* NULL: none */
+	const PlmFileSet *files;
+	PlmArena	arena;			/* what lives as long as the trainer */
+	PlmArena	step;			/* what lives as long as a step */
+	PlmSpace	space;
+	int			threads;
+
+	PlmModel	model;			/* bound to w and packed */
+	PlmConfig	base_config;
+	PlmParamPlan plan;
+	PlmBackBlock *back;			/* (L) */
+	const void **data;			/* (sections) what the model is bound to */
+	void	  **transposed;		/* (sections) or NULL */
+	int64_t    *at;				/* (sections) first float of each in w */
+	int64_t    *gat;			/* (sections) first float in g; -1: no gradient */
+	int64_t		n_w, n_g, n_trained;	/* floats of w and g; the first n_trained of g have moments */
+	float	   *w, *g, *m, *v;
+	float	   *best;			/* (n_w) kept weights */
+	bool		has_best;
+	int64_t		n_slots;
+	PlmSlot    *slots;
+	int64_t		n_pieces;
+	PlmPiece   *pieces;
+	double	   *piece_sum;		/* (pieces) */
+	unsigned char *piece_done;	/* (pieces) */
+	int64_t		n_adapters;
+	PlmAdapter *adapters;
+	float	   *merged;			/* of one linear, for packing and files */
+	bool		packed;			/* what is packed is what w says */
+	bool		updating;		/* an update was interrupted: some pieces are done */
+	double		update_rate, update_scale;
+
+	int64_t		steps;
+	int64_t		at_step;
+	int32_t		first_layer;	/* the lowest whose weights are trained */
+	bool		embeddings_train;
+
+	/* heads */
+	PlmAffine	pooler, classifier_dense, classifier, mask_dense, next, dense[PLM_MAX_DENSE];
+
+	/* objectives' own */
+	float	   *class_weight;	/* (N) or NULL */
+	unsigned char *continues;	/* (tokenizer's tokens) 1: goes on a word, 2: special */
+	int64_t		mined_epoch;	/* -1: none */
+	int32_t    *mined;			/* (examples, hard_negatives) whose positive; -1: none */
+};
+
+int64_t		plm_section_of(const PlmParamPlan *plan, const char *name);	/* -1: none */
+
+/* Memory that lives for a step, or the arena's error. */
+PlmStatus	plm_take(PlmArena *arena, int64_t count, size_t size, void *out, PlmError *err);
+
+/* Texts of the step `t->at_step`, with mined negatives where there are any; cut into micro-batches. */
+PlmStatus	plm_texts_of_step(PlmTrainer *t, PlmTexts *out, PlmError *err);
+/* Texts of stored examples first .. first + n - 1. */
+PlmStatus	plm_texts_of_range(PlmTrainer *t, const PlmExamples *from, int64_t first, int64_t n, PlmTexts *out, PlmError *err);
+/* Recompute at, tokens and the cut after an objective has changed the texts. */
+PlmStatus	plm_texts_cut(PlmTrainer *t, PlmTexts *texts, PlmError *err);
+
+/* ---- trainer.c ---- */
+
+/* Before anything else happens: finish an interrupted update, pack the weights, empty the step's arena. */
+PlmStatus	plm_trainer_ready(PlmTrainer *t, PlmError *err);
+/* Memory for the micro-batches of these texts, and what is left for the step's arena. */
+PlmStatus	plm_trainer_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err);
+/* Loss and gradient (in t->g) of a step's texts; for the step and for tests. */
+PlmStatus	plm_trainer_gradient(PlmTrainer *t, PlmTexts *texts, double *loss, PlmError *err);
+
+/* ---- space.c ---- */
+
+/* Most tokens of a micro-batch, and whether it keeps a tape for each layer, by the memory limit. */
+void		plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full);
+/* Memory for the micro-batches of these texts. */
+PlmStatus	plm_space_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err);
+PlmWorkspace *plm_space_borrow(PlmTrainer *t);
+void		plm_space_return(PlmWorkspace *ws);
+
+/* ---- pass.c, backward.c ---- */
+
+/* Micro-batch number i of the texts, laid out, not yet computed. */
+PlmStatus	plm_micro_lay(PlmTrainer *t, const PlmTexts *texts, int64_t i, PlmMicro *micro, PlmError *err);
+/* Hidden states.  tape: keep what the backward needs. */
+PlmStatus	plm_micro_forward(PlmTrainer *t, PlmMicro *micro, bool tape, PlmError *err);
+/* From micro->dhidden to t->g, after plm_micro_forward() with a tape. */
+PlmStatus	plm_micro_backward(PlmTrainer *t, PlmMicro *micro, PlmError *err);
+
+/* The rows of one chunk in the space; inputs: each block has its own x.  blocks: (L), filled. */
+PlmTape		plm_chunk_tape(const PlmTrainer *t, const PlmMicro *micro, int64_t chunk, bool inputs, PlmBlockTape *blocks);
+
+/* ---- products.c ---- */
+
+/* dw (n,k) += dy^T x, db += sums of dy, over all rows; dw NULL: nothing. */
+typedef struct PlmProduct
+{
+	int64_t		rows, n, k;
+	const float *dy;
+	int64_t		lddy;
+	const float *x;
+	int64_t		ldx;
+	float	   *dw, *db;
+} PlmProduct;
+
+PlmStatus	plm_products(PlmTrainer *t, const PlmProduct *products, int n, PlmError *err);
+
+/* plm_gemm() in parallel by blocks of rows of c. */
+PlmStatus	plm_matmul(PlmTrainer *t, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+					   const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc, PlmError *err);
+
+/* z (rows,n) = x W^T + b: before the activation. */
+PlmStatus	plm_affine_forward(PlmTrainer *t, const PlmAffine *a, int64_t rows, const float *x, float *z, PlmError *err);
+/* y = act(z), row by row. */
+void		plm_affine_activate(const PlmAffine *a, int64_t rows, const float *z, float *y);
+/* dy: gradient at act(z), becomes that at z; weights' gradients are added; dx: (rows,k) written, or NULL. */
+PlmStatus	plm_affine_backward(PlmTrainer *t, const PlmAffine *a, int64_t rows, const float *x, const float *z, float *dy,
+								float *dx, PlmError *err);
+
+static inline int64_t
+plm_affine_out(const PlmAffine *a)
+{
+	return a->l->w.n;
+}
+
+/* Where a section's gradient is added up; NULL: it has none. */
+static inline float *
+plm_gradient(const PlmTrainer *t, int64_t section)
+{
+	return section >= 0 && t->gat[section] >= 0 ? t->g + t->gat[section] : NULL;
+}
+
+/* ---- weights.c ---- */
+
+PlmStatus	plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err);
+/* Pack w (with adapters merged) for forward and backward; nothing when it is so already. */
+PlmStatus	plm_weights_pack(PlmTrainer *t, PlmError *err);
+/* The weight of a section as it is used: the master's, or with the adapter merged (valid until the next call). */
+const float *plm_weights_merged(PlmTrainer *t, const float *w, int64_t section);
+/* Gradients of adapters from those of the weights that they change. */
+PlmStatus	plm_adapters_gradient(PlmTrainer *t, PlmError *err);
+
+/* ---- adam.c ---- */
+
+double		plm_learning_rate(const PlmTrainer *t, int64_t step);
+/* Norm of the whole gradient. */
+PlmStatus	plm_gradient_norm(PlmTrainer *t, double *norm, PlmError *err);
+PlmStatus	plm_gradient_zero(PlmTrainer *t, PlmError *err);
+/* Begin the update and carry it out; interrupted, the next plm_update_finish() goes on. */
+PlmStatus	plm_update(PlmTrainer *t, double rate, double scale, PlmError *err);
+PlmStatus	plm_update_finish(PlmTrainer *t, PlmError *err);
+
+/* ---- embedding.c: from hidden states to embeddings, and back ---- */
+
+/* Embeddings (n,D) of a micro-batch's texts, unit length; kept: what the way back needs (step arena), or NULL. */
+typedef struct PlmPooled PlmPooled;
+PlmStatus	plm_embed_forward(PlmTrainer *t, const PlmMicro *micro, float *e, PlmPooled **kept, PlmError *err);
+PlmStatus	plm_embed_backward(PlmTrainer *t, PlmMicro *micro, PlmPooled *kept, const float *e, const float *de, PlmError *err);
+
+/* Embeddings (S,D) of all texts, without a tape. */
+PlmStatus	plm_embed_texts(PlmTrainer *t, const PlmTexts *texts, float *e, PlmError *err);
+
+/* Embeddings of all stored examples: e[0] (n,D) of their first texts, e[1] of their second; NULL: not wanted. */
+PlmStatus	plm_embed_range(PlmTrainer *t, const PlmExamples *from, float *const *e, PlmError *err);
+
+/* ---- metrics.c ---- */
+
+/*
+ * Figures of an evaluation of n examples.  figures(arg, pick, k, out): the figures of the k examples pick[0..k-1]
+ * (with repetitions); their names stand in out already.
+ */
+typedef void (*PlmFigures) (void *arg, const int64_t *pick, int64_t k, double *out);
+PlmStatus	plm_bootstrap(PlmTrainer *t, int64_t n, int samples, PlmFigures figures, void *arg, int count,
+						  const char *const *names, PlmMetric *out, PlmError *err);
+
+/* ---- masking.c, nearest.c: parts of objectives ---- */
+
+PlmStatus	plm_masking_open(PlmTrainer *t, PlmError *err);
+PlmStatus	plm_masking_prepare(PlmTrainer *t, PlmTexts *texts, PlmError *err);
+/* Hard negatives anew, when an epoch begins and the options ask for them. */
+PlmStatus	plm_mine(PlmTrainer *t, PlmError *err);
+PlmStatus	plm_retrieval_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmError *err);
+
+/* ---- objectives ---- */
+
+/* A new loss is one file and one line in objectives.c. */
+struct PlmObjectiveCode
+{
+	const char *name;
+	PlmTaskKind task;			/* what the trained directory is for */
+	bool		part[PLM_PARTS];	/* besides the encoder, that it trains (dense modules and pooler: when the embedding uses them) */
+	bool		better_high;	/* of the first figure that it evaluates to */
+
+	PlmStatus	(*open) (PlmTrainer *t, PlmError *err);	/* NULL: nothing to prepare */
+	PlmStatus	(*prepare) (PlmTrainer *t, PlmTexts *texts, PlmError *err);	/* change a step's texts; NULL: as they are */
+
+	/* One of the two.  loss: this micro-batch's share of the step's mean; gradient to micro->dhidden and t->g. */
+	PlmStatus	(*hidden_loss) (PlmTrainer *t, PlmMicro *micro, double *loss, PlmError *err);
+	/* On embeddings, of all texts of the step at once.  e, de: (S,D), de zeroed. */
+	PlmStatus	(*vector_loss) (PlmTrainer *t, const PlmTexts *texts, const float *e, float *de, double *loss, PlmError *err);
+
+	PlmStatus	(*evaluate) (PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmError *err);
+};
+
+extern const PlmObjectiveCode plm_masked, plm_classes, plm_retrieval, plm_ranking, plm_similarity, plm_distilled;
+const PlmObjectiveCode *plm_objective(PlmObjective objective);
+
+/* Logits (n,N) of the classification head for the texts of a micro-batch; shared by classes and ranking. */
+typedef struct PlmScored
+{
+	float	   *first;			/* (n,C) */
+	float	   *z;				/* (n,C) before the activation */
+	float	   *dense;			/* (n,C) */
+	float	   *logits;			/* (n,N) */
+} PlmScored;
+PlmStatus	plm_score_forward(PlmTrainer *t, const PlmMicro *micro, PlmScored *out, PlmError *err);
+/* dlogits (n,N) is destroyed. */
+PlmStatus	plm_score_backward(PlmTrainer *t, PlmMicro *micro, const PlmScored *kept, float *dlogits, PlmError *err);
+/* Logits (n,N) of stored examples. */
+PlmStatus	plm_score_range(PlmTrainer *t, const PlmExamples *from, float *logits, PlmError *err);
+
+/* The mean square etc. of binary cross entropy with logits: log(1 + e^z) - y z, and its derivative sigmoid(z) - y. */
+double		plm_binary_loss(double z, double y, double *dz);
+
+#endif							/* PLM_TRAIN_INTERNAL_H */
