@@ -73,21 +73,16 @@ plm_checksum(const void *data, size_t bytes, uint64_t seed)
 	return sum;
 }
 
+uint64_t
+plm_random_key(uint64_t seed)
+{
+	return mix(seed + UINT64_C(0x9e3779b97f4a7c15)) | 1;
+}
+
 uint32_t
 plm_random(uint64_t seed, uint64_t counter)
 {
-	uint64_t	key = mix(seed + UINT64_C(0x9e3779b97f4a7c15)) | 1;
-	uint64_t	x = counter * key;
-	uint64_t	y = x;
-	uint64_t	z = y + key;
-
-	x = x * x + y;
-	x = (x >> 32) | (x << 32);
-	x = x * x + z;
-	x = (x >> 32) | (x << 32);
-	x = x * x + y;
-	x = (x >> 32) | (x << 32);
-	return (uint32_t) ((x * x + z) >> 32);
+	return plm_random_keyed(plm_random_key(seed), counter);
 }
 
 double

@@ -191,6 +191,26 @@ uint64_t	plm_checksum(const void *data, size_t bytes, uint64_t seed);
 
 /* Counter-based (Widynski, "Squares", 2020): the n-th number of a stream, in any order. */
 uint32_t	plm_random(uint64_t seed, uint64_t counter);
+
+/* plm_random() in two parts, for loops over many numbers of one stream: the seed's key once, then each number in line. */
+uint64_t	plm_random_key(uint64_t seed);
+
+static inline uint32_t
+plm_random_keyed(uint64_t key, uint64_t counter)
+{
+	uint64_t	x = counter * key;
+	uint64_t	y = x;
+	uint64_t	z = y + key;
+
+	x = x * x + y;
+	x = (x >> 32) | (x << 32);
+	x = x * x + z;
+	x = (x >> 32) | (x << 32);
+	x = x * x + y;
+	x = (x >> 32) | (x << 32);
+	return (uint32_t) ((x * x + z) >> 32);
+}
+
 double		plm_random_uniform(uint64_t seed, uint64_t counter);	/* [0, 1) */
 double		plm_random_normal(uint64_t seed, uint64_t counter);		/* mean 0, deviation 1 */
 

@@ -57,3 +57,24 @@ plm_nn_embed(const PlmBatch *batch, int64_t width, const float *word, int64_t vo
 	}
 	return PLM_OK;
 }
+
+/* Tokens in their order, so that a row met twice has one sum for any share of the columns. */
+void
+plm_nn_embed_backward(const PlmBatch *batch, int64_t width, int64_t first_column, int64_t last_column, const float *dx,
+					  float *dword, float *dposition, float *dtype)
+{
+	int64_t		n = last_column - first_column;
+
+	for (int64_t b = 0; b < batch->texts; b++)
+		for (int64_t t = batch->offsets[b]; t < batch->offsets[b + 1]; t++)
+		{
+			const float *from = dx + t * width + first_column;
+
+			if (dword != NULL)
+				plm_add_to(dword + batch->ids[t] * width + first_column, from, n);
+			if (dposition != NULL)
+				plm_add_to(dposition + (t - batch->offsets[b]) * width + first_column, from, n);
+			if (dtype != NULL)
+				plm_add_to(dtype + batch->types[t] * width + first_column, from, n);
+		}
+}

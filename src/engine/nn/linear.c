@@ -43,3 +43,13 @@ plm_nn_linear(const PlmLinear *l, int64_t rows, const float *x, int64_t ldx, con
 	}
 	return PLM_OK;
 }
+
+/* Rows are added up in their order, whatever the level. */
+void
+plm_nn_linear_backward(int64_t rows, int64_t n, int64_t k, const float *dy, int64_t lddy, const float *x, int64_t ldx,
+					   float *dw, float *db)
+{
+	plm_gemm(true, false, n, k, rows, 1.0f, dy, lddy, x, ldx, 1.0f, dw, k);
+	for (int64_t t = 0; db != NULL && t < rows; t++)
+		plm_add_to(db, dy + t * lddy, n);
+}

@@ -62,8 +62,15 @@ typedef struct PlmRowKernels
 {
 	void		(*layer_norm) (int64_t rows, int64_t width, const float *x, const float *r, const float *g,
 							   const float *b, float eps, float *y, float *save);
+	void		(*layer_norm_backward) (int64_t rows, int64_t width, const float *x, const float *save, const float *g,
+										const float *dy, float *dx, float *dg, float *db);
 	void		(*activate) (PlmActivation act, float *x, int64_t n);
+	void		(*activate_backward) (PlmActivation act, const float *x, float *dy, int64_t n);
 	void		(*softmax) (float *x, int64_t n, float scale);
+	/* dp = scale * p * (dp - p . dp): from the gradient of p = softmax(scale * x) to that of x */
+	void		(*softmax_backward) (const float *p, float *dp, int64_t n, float scale);
+	/* x[i] = plm_random_keyed(key, first + i) >= least ? x[i] * by : 0 */
+	void		(*dropout) (float *x, int64_t n, uint64_t key, uint64_t first, uint32_t least, float by);
 	float		(*dot) (const float *a, const float *b, int64_t n);
 	void		(*dot3) (const float *a, const float *b, int64_t n, float *ab, float *aa, float *bb);
 	void		(*add_to) (float *y, const float *x, int64_t n);

@@ -128,6 +128,150 @@ activate(PlmActivation act, float *x, int64_t n)
 	}
 }
 
+/*
+ * Phi(x) + x phi(x) = 1 - e^(-a^2/2) S(a) for x >= 0 and e^(-a^2/2) S(a) below, with a = |x| and S(a) = R(a) - a / sqrt(2 pi),
+ * R as in v_gelu(); beyond 6, e^(-a^2/2) is below 2e-8.  S(a) = 1/2 + a T(a), which leaves little rounding near 0; the
+ * coefficients of T: weighted minimax fit in u = a / 3 - 1.
+ */
+static inline VF
+v_gelu_slope(VF x)
+{
+	VF			a = v_abs(x);
+	VF			near = v_min(v_set1(6.0f), a);
+	VF			u = v_fma(near, v_set1(1.0f / 3.0f), v_set1(-1.0f));
+	VF			right = v_keep_ge(v_set1(1.0f), x, v_zero());
+	VF			p = v_set1(-2.015574333e-02f);
+
+	p = v_fma(p, u, v_set1(-3.949725512e-02f));
+	p = v_fma(p, u, v_set1(-3.446720898e-02f));
+	p = v_fma(p, u, v_set1(8.18108745e-03f));
+	p = v_fma(p, u, v_set1(1.723901354e-03f));
+	p = v_fma(p, u, v_set1(2.345240224e-02f));
+	p = v_fma(p, u, v_set1(-2.860630981e-02f));
+	p = v_fma(p, u, v_set1(4.30057525e-02f));
+	p = v_fma(p, u, v_set1(-6.436894352e-02f));
+	p = v_fma(p, u, v_set1(9.176389871e-02f));
+	p = v_fma(p, u, v_set1(-5.251036995e-01f));
+	p = v_fma(p, near, v_set1(0.5f)) * v_exp(a * a * v_set1(-0.5f));
+	return v_fnma(v_fma(v_set1(2.0f), right, v_set1(-1.0f)), p, right);
+}
+
+/* The slope s (1 - s) of the logistic function, from e = e^-|w|, so that 1 - s does not cancel. */
+static inline VF
+v_logistic_slope(VF w)
+{
+	VF			e = v_exp(v_zero() - v_abs(w));
+	VF			d = v_set1(1.0f) + e;
+
+	return e / (d * d);
+}
+
+/* The same, and s. */
+static inline VF
+v_sigmoid_slope(VF w, VF *s)
+{
+	VF			e = v_exp(v_zero() - v_abs(w));
+	VF			large = v_set1(1.0f) / (v_set1(1.0f) + e);
+	VF			small = e * large;
+
+	*s = v_keep_ge(large - small, w, v_zero()) + small;
+	return small * large;
+}
+
+/* Within bounds where the slope of the logistic function is 0 already: 0 times infinity would be NaN. */
+static inline VF
+v_clamp(VF x, float bound)
+{
+	return v_min(v_set1(bound), v_max(v_set1(-bound), x));
+}
+
+/* s + x s' with s = sigmoid(x) */
+static inline VF
+v_silu_slope(VF x)
+{
+	VF			s;
+	VF			slope = v_sigmoid_slope(x, &s);
+
+	return v_fma(v_clamp(x, 100.0f), slope, s);
+}
+
+/* y = x s(w): s + x w' s', with w as in v_gelu_tanh() */
+static inline VF
+v_gelu_tanh_slope(VF x)
+{
+	VF			c = v_clamp(x, 30.0f);
+	VF			xx = c * c;
+	VF			s;
+	VF			slope = v_sigmoid_slope(c * v_fma(xx, v_set1(0.0713548163f), v_set1(1.59576912f)), &s);
+
+	return v_fma(c * v_fma(xx, v_set1(3 * 0.0713548163f), v_set1(1.59576912f)), slope, s);
+}
+
+/* 1 - tanh(x)^2 = 4 s' with s = sigmoid(2x) */
+static inline VF
+v_tanh_slope(VF x)
+{
+	return v_set1(4.0f) * v_logistic_slope(x + x);
+}
+
+#define SLOPE_LOOP(f) \
+	do { \
+		int64_t		i = 0; \
+		for (; i + VN <= n; i += VN) \
+		{ \
+			VF			v = v_load(x + i); \
+			VF			d = v_load(dy + i); \
+			v_store(dy + i, f); \
+		} \
+		if (i < n) \
+		{ \
+			VF			v = v_load_n(x + i, n - i); \
+			VF			d = v_load_n(dy + i, n - i); \
+			v_store_n(dy + i, f, n - i); \
+		} \
+	} while (0)
+
+static void
+activate_backward(PlmActivation act, const float *x, float *dy, int64_t n)
+{
+	switch (act)
+	{
+		case PLM_ACT_GELU:
+			SLOPE_LOOP(d * v_gelu_slope(v));
+			break;
+		case PLM_ACT_GELU_TANH:
+			SLOPE_LOOP(d * v_gelu_tanh_slope(v));
+			break;
+		case PLM_ACT_RELU:
+			/* the least number above zero: at zero the slope is 0 */
+			SLOPE_LOOP(v_keep_ge(d, v, v_set1(0x1p-149f)));
+			break;
+		case PLM_ACT_SILU:
+			SLOPE_LOOP(d * v_silu_slope(v));
+			break;
+		case PLM_ACT_TANH:
+			SLOPE_LOOP(d * v_tanh_slope(v));
+			break;
+		case PLM_ACT_SIGMOID:
+			SLOPE_LOOP(d * v_logistic_slope(v));
+			break;
+		case PLM_ACT_NONE:
+			break;
+	}
+}
+
+/* No branch: the loop becomes vectors of 64-bit products. */
+static void
+dropout(float *restrict x, int64_t n, uint64_t key, uint64_t first, uint32_t least, float by)
+{
+	for (int64_t i = 0; i < n; i++)
+	{
+		float		kept = x[i] * by;
+
+		x[i] = plm_random_keyed(key, first + (uint64_t) i) >= least ? kept : 0.0f;
+	}
+}
+
 /* Lanes past the end of the row are set to -inf, so that they weigh e^-inf = 0. */
 static void
 softmax(float *x, int64_t n, float scale)
@@ -182,6 +326,20 @@ dot(const float *a, const float *b, int64_t n)
 	if (i < n)
 		s1 = v_fma(v_load_n(a + i, n - i), v_load_n(b + i, n - i), s1);
 	return v_sum((s0 + s1) + (s2 + s3));
+}
+
+/* scale * p * (dp - p . dp) */
+static void
+softmax_backward(const float *p, float *dp, int64_t n, float scale)
+{
+	VF			mean = v_set1(dot(p, dp, n));
+	VF			by = v_set1(scale);
+	int64_t		i = 0;
+
+	for (; i + VN <= n; i += VN)
+		v_store(dp + i, v_load(p + i) * by * (v_load(dp + i) - mean));
+	if (i < n)
+		v_store_n(dp + i, v_load_n(p + i, n - i) * by * (v_load_n(dp + i, n - i) - mean), n - i);
 }
 
 static void
@@ -340,6 +498,70 @@ layer_norm(int64_t rows, int64_t width, const float *x, const float *r, const fl
 	}
 }
 
+/* One vector of a row: adds to the row's two sums and to dg and db. */
+static inline VF
+norm_part(VF x, VF g, VF dy, VF mean, VF rstd, VF *sum, VF *sum_x, VF *dg)
+{
+	VF			xhat = (x - mean) * rstd;
+	VF			dxhat = dy * g;
+
+	*sum = *sum + dxhat;
+	*sum_x = v_fma(dxhat, xhat, *sum_x);
+	*dg = v_fma(dy, xhat, *dg);
+	return dy;
+}
+
+static void
+layer_norm_backward(int64_t rows, int64_t width, const float *x, const float *save, const float *g,
+					const float *dy, float *dx, float *dg, float *db)
+{
+	int64_t		whole = width / VN * VN;
+	int64_t		left = width - whole;
+
+	for (int64_t t = 0; t < rows; t++, x += width, dy += width, dx += width, save += 2)
+	{
+		VF			mean = v_set1(save[0]);
+		VF			rstd = v_set1(save[1]);
+		VF			sum = v_zero();
+		VF			sum_x = v_zero();
+
+		for (int64_t i = 0; i < whole; i += VN)
+		{
+			VF			d = v_load(dg + i);
+			VF			e = norm_part(v_load(x + i), v_load(g + i), v_load(dy + i), mean, rstd, &sum, &sum_x, &d);
+
+			v_store(dg + i, d);
+			if (db != NULL)
+				v_store(db + i, v_load(db + i) + e);
+		}
+		if (left > 0)
+		{
+			VF			d = v_load_n(dg + whole, left);
+			VF			e = norm_part(v_load_n(x + whole, left), v_load_n(g + whole, left), v_load_n(dy + whole, left),
+									  mean, rstd, &sum, &sum_x, &d);
+
+			v_store_n(dg + whole, d, left);
+			if (db != NULL)
+				v_store_n(db + whole, v_load_n(db + whole, left) + e, left);
+		}
+		sum = v_set1(v_sum(sum) / (float) width);
+		sum_x = v_set1(v_sum(sum_x) / (float) width);
+		for (int64_t i = 0; i < whole; i += VN)
+		{
+			VF			xhat = (v_load(x + i) - mean) * rstd;
+
+			v_store(dx + i, rstd * (v_fma(v_load(dy + i), v_load(g + i), v_zero() - sum) - xhat * sum_x));
+		}
+		if (left > 0)
+		{
+			VF			xhat = (v_load_n(x + whole, left) - mean) * rstd;
+
+			v_store_n(dx + whole, rstd * (v_fma(v_load_n(dy + whole, left), v_load_n(g + whole, left), v_zero() - sum) -
+										  xhat * sum_x), left);
+		}
+	}
+}
+
 static void
 round_bf16(const float *restrict x, float *restrict y, int64_t n)
 {
@@ -465,4 +687,5 @@ dequantize(int64_t n, const int32_t *restrict acc, PlmQuant q, const float *rest
 }
 
 #define ROW_KERNELS \
-	{layer_norm, activate, softmax, dot, dot3, add_to, scale, max_to, round_bf16, widen_bf16, quantize, dequantize}
+	{layer_norm, layer_norm_backward, activate, activate_backward, softmax, softmax_backward, dropout, dot, dot3, \
+	add_to, scale, max_to, round_bf16, widen_bf16, quantize, dequantize}

@@ -103,7 +103,19 @@ void		plm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, floa
 void		plm_layer_norm(int64_t rows, int64_t width, const float *x, const float *r, const float *g,
 						   const float *b, float eps, float *y, float *save);
 
+/*
+ * The backward of plm_layer_norm.  x: (T,C) what was normed (with the residual added); save: its {mean, rstd}; dy: (T,C).
+ * dx may alias dy.  dg, db: (C), added to; db may be NULL.
+ *     xhat = (x - mean) * rstd;  dxhat = dy * g;  dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))
+ */
+void		plm_layer_norm_backward(int64_t rows, int64_t width, const float *x, const float *save, const float *g,
+									const float *dy, float *dx, float *dg, float *db);
+
 void		plm_activate(PlmActivation act, float *x, int64_t n);	/* in place; |error| <= 2e-7 relative to max(1,|y|) */
+/* dy *= act'(x), x before the activation (for TANH and SIGMOID too); same error bound as plm_activate. */
+void		plm_activate_backward(PlmActivation act, const float *x, float *dy, int64_t n);
+/* x[i] = keep(i) ? x[i] / (1 - rate) : 0 with keep a function of (seed, first + i) alone: the same call does forward and backward. */
+void		plm_dropout(float *x, int64_t n, double rate, uint64_t seed, uint64_t first);
 void		plm_softmax(float *x, int64_t n, float scale);	/* in place: softmax(scale * x) */
 float		plm_dot(const float *a, const float *b, int64_t n);
 void		plm_add_to(float *y, const float *x, int64_t n);		/* y += x */
@@ -122,5 +134,14 @@ void		plm_dot3(const float *a, const float *b, int64_t n, float *ab, float *aa, 
 size_t		plm_attention_scratch(int64_t t, int64_t d);
 void		plm_attention(int64_t t, int64_t d, const float *q, const float *k, const float *v, int64_t ld,
 						  float scale, bool causal, float *out, int64_t ldo, void *scratch);
+
+/*
+ * Its gradients, the weights being computed again: dout at distance lddo; dq, dk, dv: T rows of D at distance ldd, written.
+ * They must not overlap the inputs.  scratch: plm_attention_backward_scratch(T, D) bytes, 64-byte aligned.
+ */
+size_t		plm_attention_backward_scratch(int64_t t, int64_t d);
+void		plm_attention_backward(int64_t t, int64_t d, const float *q, const float *k, const float *v, int64_t ld,
+								   float scale, bool causal, const float *dout, int64_t lddo,
+								   float *dq, float *dk, float *dv, int64_t ldd, void *scratch);
 
 #endif							/* PLM_NUM_H */

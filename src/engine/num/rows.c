@@ -13,9 +13,39 @@ plm_layer_norm(int64_t rows, int64_t width, const float *x, const float *r, cons
 }
 
 void
+plm_layer_norm_backward(int64_t rows, int64_t width, const float *x, const float *save, const float *g,
+						const float *dy, float *dx, float *dg, float *db)
+{
+	plm_kernels()->row->layer_norm_backward(rows, width, x, save, g, dy, dx, dg, db);
+}
+
+void
 plm_activate(PlmActivation act, float *x, int64_t n)
 {
 	plm_kernels()->row->activate(act, x, n);
+}
+
+void
+plm_activate_backward(PlmActivation act, const float *x, float *dy, int64_t n)
+{
+	plm_kernels()->row->activate_backward(act, x, dy, n);
+}
+
+/* A rate so near to 1 that 2^32 draws would not tell them apart keeps nothing. */
+void
+plm_dropout(float *x, int64_t n, double rate, uint64_t seed, uint64_t first)
+{
+	double		least = rate * 4294967296.0 + 0.5;
+
+	if (!(least >= 1))
+		return;
+	if (least >= 4294967296.0)
+	{
+		for (int64_t i = 0; i < n; i++)
+			x[i] = 0;
+		return;
+	}
+	plm_kernels()->row->dropout(x, n, plm_random_key(seed), first, (uint32_t) least, (float) (1 / (1 - rate)));
 }
 
 void
