@@ -51,6 +51,20 @@ static const struct
 	{"DistilBertForSequenceClassification", "distilbert", PLM_TASK_CLASSIFICATION}
 };
 
+const char *
+plm_config_architecture(const char *model_type, PlmTaskKind task, bool next)
+{
+	task = task == PLM_TASK_RANKING ? PLM_TASK_CLASSIFICATION : task;
+	for (int64_t i = 0; i < PLM_COUNT(architectures); i++)
+	{
+		bool		has_next = strstr(architectures[i].architecture, "ForPreTraining") != NULL;
+
+		if (strcmp(model_type, architectures[i].model_type) == 0 && architectures[i].task == task && has_next == next)
+			return architectures[i].architecture;
+	}
+	return NULL;
+}
+
 static PlmStatus
 unsupported(const char *what, const char *name, PlmError *err)
 {

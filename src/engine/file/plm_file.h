@@ -165,6 +165,23 @@ PlmStatus	plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *con
 /* "precision" of product_llm.json, else PLM_PREC_F32. */
 PlmStatus	plm_config_precision(const PlmFileSet *set, PlmArena *arena, PlmPrecision *precision, PlmError *err);
 
+/* The name of the architecture that a trained model of that family and task has; next: with a next-sentence head. NULL: none. */
+const char *plm_config_architecture(const char *model_type, PlmTaskKind task, bool next);
+
+/* ---- configuration, written: file/config_write.c.  Texts live in the arena. ---- */
+
+/*
+ * config.json of a trained model: the original (a valid one), with architecture, labels (config->labels), problem and
+ * type ("float32", "float16") as the configuration has them.
+ */
+PlmStatus	plm_config_write(PlmText original, const PlmConfig *config, const PlmText *labels, const char *type,
+							 PlmArena *arena, PlmText *out, PlmError *err);
+/* config.json of a BERT that has no weights yet. */
+PlmStatus	plm_config_fresh(int32_t vocab, int32_t width, int32_t layers, int32_t heads, int32_t ff, int32_t positions,
+							 PlmArena *arena, PlmText *out, PlmError *err);
+/* modules.json and 1_Pooling/config.json of a model that embeds by the mean. */
+PlmStatus	plm_config_pooling(int32_t width, PlmArena *arena, PlmText *modules, PlmText *pooling, PlmError *err);
+
 /* ---- the packed cache file: file/packed.c ---- */
 
 /*

@@ -129,6 +129,16 @@ expand(const char *name, size_t len, int32_t index, char *out, size_t size)
 				 (int) (name + len - mark - 3), mark + 3);
 }
 
+void
+plm_param_name(const PlmParamPlan *plan, const PlmParam *p, bool prefixed, char *out, size_t size)
+{
+	bool		encoder = p->spec->part == PLM_PART_ENCODER || p->spec->part == PLM_PART_POOLER;
+	size_t		len = prefixed && encoder ? strlen(plan->arch->prefix) : 0;
+
+	snprintf(out, size, "%.*s", (int) len, plan->arch->prefix);
+	expand(p->spec->file, strcspn(p->spec->file, "|"), p->index, out + len, size - len);
+}
+
 /* Append one parameter, opening its section unless it is stacked on the one before. */
 static void
 add_param(PlmParamPlan *plan, const PlmParamSpec *spec, int32_t index, PlmPrecision precision)

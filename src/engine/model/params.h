@@ -43,6 +43,9 @@ PlmStatus	plm_params_plan(const PlmArch *arch, const PlmConfig *config, PlmPreci
 PlmStatus	plm_params_resolve(const PlmFileSet *set, const PlmConfig *config, PlmPrecision precision,
 							   PlmArena *arena, PlmParamPlan *plan, PlmError *err);
 
+/* The name of a parameter's tensor in a file (out: 192 bytes hold any); prefixed: as models with a head write it. */
+void		plm_param_name(const PlmParamPlan *plan, const PlmParam *p, bool prefixed, char *out, size_t size);
+
 /*
  * Read one parameter as fp32 and check that it is finite.  dst: rows * cols, or NULL to check only.
  * Polls the arena's hook.

@@ -61,6 +61,23 @@ plm_bf16_to_f32(uint16_t x)
 }
 
 uint16_t
+plm_f32_to_f16(float x)
+{
+	uint32_t	u = bits_of(x);
+	uint16_t	sign = (uint16_t) (u >> 16 & 0x8000);
+	uint32_t	size = u & 0x7fffffff;
+
+	if (size > 0x7f800000)
+		return sign | 0x7e00;
+	if (size >= 0x477ff000)		/* 65520 and more */
+		return sign | 0x7c00;
+	if (size < 0x38800000)		/* subnormal: adding 0.5 leaves the steps of 2^-24 in the lowest bits, rounded */
+		return sign | (uint16_t) (bits_of(float_of(size) + 0.5f) - 0x3f000000);
+	size += 0xfff + (size >> 13 & 1);
+	return sign | (uint16_t) ((size - 0x38000000) >> 13);
+}
+
+uint16_t
 plm_f32_to_bf16(float x)
 {
 	uint32_t	u = bits_of(x);

@@ -76,6 +76,7 @@ typedef struct PlmRowKernels
 	void		(*add_to) (float *y, const float *x, int64_t n);
 	void		(*scale) (float *x, float s, int64_t n);
 	void		(*max_to) (float *y, const float *x, int64_t n);
+	void		(*adam) (int64_t n, const PlmAdam *adam, const float *g, float *w, float *m, float *v);
 	/* y = x rounded to bf16, kept as fp32 */
 	void		(*round_bf16) (const float *x, float *y, int64_t n);
 	/* panel[k][32] = the fp32 values of pairs[k / 2][32][2] */

@@ -22,6 +22,7 @@ typedef __m256 VF;
 #define v_min(a, b) _mm256_min_ps(a, b)
 #define v_rint(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_abs(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+#define v_sqrt(a) _mm256_sqrt_ps(a)
 
 static inline __m256i
 first_lanes(int64_t n)

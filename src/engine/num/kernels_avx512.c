@@ -22,6 +22,7 @@ typedef __m512 VF;
 #define v_min(a, b) _mm512_min_ps(a, b)
 #define v_rint(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_abs(x) _mm512_abs_ps(x)
+#define v_sqrt(a) _mm512_sqrt_ps(a)
 #define v_sum(x) _mm512_reduce_add_ps(x)
 #define v_most(x) _mm512_reduce_max_ps(x)
 #define v_least(x) _mm512_reduce_min_ps(x)

@@ -4,6 +4,8 @@
  */
 #include "kernels.h"
 
+#include <math.h>
+
 typedef float VF __attribute__((vector_size(16)));
 typedef int32_t VI __attribute__((vector_size(16)));
 
@@ -90,6 +92,12 @@ static inline VF
 v_abs(VF x)
 {
 	return (VF) ((VI) x & 0x7fffffff);
+}
+
+static inline VF
+v_sqrt(VF x)
+{
+	return (VF) {sqrtf(x[0]), sqrtf(x[1]), sqrtf(x[2]), sqrtf(x[3])};
 }
 
 static inline VF

@@ -5,7 +5,7 @@
  * n < VN lanes; others read as 0 and are not touched), v_set1, v_fma (a*b+c), v_fnma (c-a*b), v_max,
  * v_min (as x86: the second operand when either is NaN), v_rint, v_pow2 (2^n of an integral n in
  * -126..127), v_abs, v_keep_ge (x where a >= b or unordered, else 0), v_neg_if (x with its sign
- * flipped where s is negative), v_sum, v_most, v_least; + - * / work on VF.
+ * flipped where s is negative), v_sqrt, v_sum, v_most, v_least; + - * / work on VF.
  * Sums run over lanes and accumulators by position in the row alone.
  */
 #include <math.h>
@@ -686,6 +686,8 @@ dequantize(int64_t n, const int32_t *restrict acc, PlmQuant q, const float *rest
 	memcpy(y, out, (size_t) n * sizeof(float));
 }
 
+#include "kernels_adam.h"
+
 #define ROW_KERNELS \
 	{layer_norm, layer_norm_backward, activate, activate_backward, softmax, softmax_backward, dropout, dot, dot3, \
-	add_to, scale, max_to, round_bf16, widen_bf16, quantize, dequantize}
+	add_to, scale, max_to, adam, round_bf16, widen_bf16, quantize, dequantize}

@@ -54,6 +54,23 @@ pack_f32(int64_t n, int64_t k, const float *w, float *dst)
 	}
 }
 
+void
+plm_pack_transposed(int64_t n, int64_t k, const float *w, void *dst)
+{
+	float	   *to = dst;
+
+	for (int64_t p = 0; p < k; p += PLM_PANEL)
+	{
+		int64_t		width = k - p < PLM_PANEL ? k - p : PLM_PANEL;
+
+		for (int64_t i = 0; i < n; i++, to += PLM_PANEL)
+		{
+			memcpy(to, w + i * k + p, (size_t) width * sizeof(float));
+			memset(to + width, 0, (size_t) (PLM_PANEL - width) * sizeof(float));
+		}
+	}
+}
+
 static void
 pack_bf16(int64_t n, int64_t k, const float *w, uint16_t *dst)
 {

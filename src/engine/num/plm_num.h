@@ -27,6 +27,7 @@ const char *plm_type_name(PlmType type);	/* as safetensors writes it: F32, BF16,
 bool		plm_to_f32(PlmType type, const void *src, float *dst, int64_t n);
 uint16_t	plm_f32_to_bf16(float x);	/* round to nearest even; NaN stays NaN */
 float		plm_bf16_to_f32(uint16_t x);
+uint16_t	plm_f32_to_f16(float x);	/* round to nearest even; beyond 65504 infinite; NaN stays NaN */
 
 /* Index of the first element that is not finite, or -1. */
 int64_t		plm_find_nonfinite(const float *x, int64_t n);
@@ -69,6 +70,8 @@ typedef struct PlmPacked
 size_t		plm_pack_bytes(PlmPrecision precision, int64_t n, int64_t k);	/* multiple of 64; 0 on overflow */
 /* w: (N,K) as files store it.  dst: plm_pack_bytes() bytes.  Cannot fail. */
 void		plm_pack(PlmPrecision precision, int64_t n, int64_t k, const float *w, void *dst);
+/* The same in f32 for W^T: for dx = dy W, with the K inputs as outputs.  dst: plm_pack_bytes(PLM_PREC_F32, k, n). */
+void		plm_pack_transposed(int64_t n, int64_t k, const float *w, void *dst);
 /* The inverse up to the precision's rounding, for tests and export. */
 void		plm_unpack(const PlmPacked *w, float *out);
 
@@ -95,6 +98,19 @@ void		plm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, floa
 					 float beta, float *c, int64_t ldc);
 
 /* ---- row kernels ---- */
+
+/* One step of AdamW; what does not change within it. */
+typedef struct PlmAdam
+{
+	float		beta1, beta2, epsilon;
+	float		scale;			/* of the gradient: clipping */
+	float		keep;			/* 1 - rate * decay */
+	float		rate;			/* over 1 - beta1^s */
+	float		correction;		/* 1 / sqrt(1 - beta2^s) */
+} PlmAdam;
+
+/* m, v: moments of g; w = keep w - rate m / (correction sqrt(v) + epsilon), for n elements; the same bits on every level. */
+void		plm_adam(int64_t n, const PlmAdam *adam, const float *g, float *w, float *m, float *v);
 
 /*
  * y[t,:] = g * (x[t,:] + r[t,:] - mean) * rstd + b over rows of width C; r may be NULL; y may alias x or r.

@@ -79,6 +79,12 @@ plm_scale(float *x, float s, int64_t n)
 }
 
 void
+plm_adam(int64_t n, const PlmAdam *adam, const float *g, float *w, float *m, float *v)
+{
+	plm_kernels()->row->adam(n, adam, g, w, m, v);
+}
+
+void
 plm_max_to(float *y, const float *x, int64_t n)
 {
 	plm_kernels()->row->max_to(y, x, n);

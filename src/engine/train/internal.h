@@ -193,6 +193,8 @@ struct PlmTrainer
 
 	PlmModel	model;			/* bound to w and packed */
 	PlmConfig	base_config;
+	PlmText    *labels;			/* (N) copies of the host's */
+	uint64_t	base_checksum;	/* of the weights that training began with */
 	PlmParamPlan plan;
 	PlmBackBlock *back;			/* (L) */
 	const void **data;			/* (sections) what the model is bound to */

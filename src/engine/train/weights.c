@@ -379,6 +379,21 @@ same_names(const PlmTrainBase *base, const PlmConfig *c, const PlmText *labels)
 }
 
 static PlmStatus
+copy_labels(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
+{
+	PLM_TRY(plm_take(&t->arena, base->n_labels, sizeof(PlmText), &t->labels, err));
+	for (int32_t i = 0; i < base->n_labels; i++)
+	{
+		const char *copy = plm_arena_strndup(&t->arena, base->labels[i].data, base->labels[i].len);
+
+		if (copy == NULL)
+			return plm_arena_refused(&t->arena, base->labels[i].len + 1, err);
+		t->labels[i] = (PlmText) {copy, base->labels[i].len};
+	}
+	return PLM_OK;
+}
+
+static PlmStatus
 open_tokenizer(PlmTrainer *t, PlmError *err)
 {
 	void	   *blob;
@@ -438,6 +453,7 @@ plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 	PLM_TRY(plm_config_read(t->files, &t->arena, &t->base_config, &labels, err));
 	PLM_TRY(plm_config_validate(&t->base_config, err));
 	PLM_TRY(adjust_config(t, base, err));
+	PLM_TRY(copy_labels(t, base, err));
 	PLM_TRY(plm_arch_find(m->config.model_type, &m->arch, err));
 	PLM_TRY(open_tokenizer(t, err));
 	PLM_TRY(plm_take(&t->arena, m->config.layers, sizeof(PlmBlock), &m->blocks, err));
@@ -445,6 +461,7 @@ plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 	status = open_weights(t, base, labels, err);
 	plm_arena_rewind(&t->step, mark);
 	PLM_TRY(status);
+	t->base_checksum = plm_checksum(t->w, (size_t) t->n_w * sizeof(float), 0);
 	for (int64_t i = 0; i < t->n_adapters; i++)
 		most = t->adapters[i].n * t->adapters[i].k > most ? t->adapters[i].n * t->adapters[i].k : most;
 	PLM_TRY(plm_take(&t->arena, most, sizeof(float), &t->merged, err));
