@@ -1,0 +1,291 @@
+/*
+ * test_train.c -- gradients against differences of the loss, and runs against each other.
+ */
+#include "training.h"
+#include "unit.h"
+
+#include <math.h>
+
+static const char *const types[] = {"bert", "distilbert"};
+
+/* ---- gradients ---- */
+
+/*
+ * The loss is a sum of fp32 results: about 1e-6 of it is noise, a difference over 2h has 1e-6 / h of that.  h is chosen so
+ * that it and the third derivative leave at most some 1e-3 of a section's gradient; what is smaller than 1e-3 of the
+ * whole gradient is held against the whole.
+ */
+static double
+difference(Training *r, int64_t section, const float *direction, double h)
+{
+	PlmTrainer *t = r->trainer;
+	int64_t		n = t->plan.sections[section].rows * t->plan.sections[section].cols;
+	float	   *w = t->w + t->at[section];
+	float	   *saved = plm_arena_alloc(&r->arena, (size_t) n * sizeof(float));
+	double		loss[2] = {0};
+
+	memcpy(saved, w, (size_t) n * sizeof(float));
+	for (int k = 0; k < 2; k++)
+	{
+		for (int64_t i = 0; i < n; i++)
+			w[i] = (float) (saved[i] + (k == 0 ? h : -h) * direction[i]);
+		t->packed = false;
+		if (training_gradient(r, &loss[k]) != PLM_OK)
+			return NAN;
+	}
+	memcpy(w, saved, (size_t) n * sizeof(float));
+	t->packed = false;
+	return (loss[0] - loss[1]) / (2 * h);
+}
+
+/* The worst section's error; its name in `worst`. */
+static double
+gradient_error(Training *r, char worst[96])
+{
+	PlmTrainer *t = r->trainer;
+	double		loss;
+	double		all = 0;
+	double		most = 0;
+	float	   *g;
+
+	if (training_gradient(r, &loss) != PLM_OK)
+		return INFINITY;
+	g = plm_arena_alloc(&r->arena, (size_t) t->n_g * sizeof(float));
+	memcpy(g, t->g, (size_t) t->n_g * sizeof(float));
+	for (int64_t i = 0; i < t->n_trained; i++)
+		all += (double) g[i] * g[i];
+	all = sqrt(all);
+	for (int64_t s = 0; s < t->plan.n_sections; s++)
+	{
+		int64_t		n = t->plan.sections[s].rows * t->plan.sections[s].cols;
+		float	   *direction = plm_arena_zero(&r->arena, (size_t) n * sizeof(float));
+		double		norm = 0;
+		double		want = 0;
+		double		found;
+		double		error;
+
+		if (t->gat[s] < 0)
+			continue;
+		for (int64_t i = 0; i < n; i++)
+			norm += pow(g[t->gat[s] + i], 2);
+		norm = sqrt(norm);
+		/* Half along the gradient, half in some other direction. */
+		for (int64_t i = 0; i < n; i++)
+			direction[i] = (float) ((norm > 0 ? 0.7 * g[t->gat[s] + i] / norm : 0) +
+									0.7 * plm_random_normal((uint64_t) s, (uint64_t) i) / sqrt((double) n));
+		for (int64_t i = 0; i < n; i++)
+			want += (double) direction[i] * g[t->gat[s] + i];
+		found = difference(r, s, direction, 0.01);
+		error = fabs(found - want) / fmax(norm, 1e-2 * all);
+		if (!(error <= most))
+		{
+			most = error;
+			snprintf(worst, 96, "%s: %.7g, by differences %.7g", t->plan.sections[s].name, want, found);
+		}
+	}
+	return most;
+}
+
+static void
+check_gradient(const char *name, Training r)
+{
+	char		worst[96] = "";
+	double		error = training_open(&r) == PLM_OK ? gradient_error(&r, worst) : INFINITY;
+
+	CHECK(name, error < 5e-3, "%g at %s %s", error, worst, r.err.message);
+	training_close(&r);
+}
+
+static void
+test_gradients(void)
+{
+	for (int k = 0; k < 2; k++)
+		for (int o = 0; o < PLM_OBJECTIVES; o++)
+		{
+			Training	r = training_defaults((PlmObjective) o, types[k]);
+			char		name[96];
+
+			snprintf(name, sizeof(name), "gradient_equals_differences_%s_%s", plm_objective_name((PlmObjective) o), types[k]);
+			check_gradient(name, r);
+			r.options.dropout = 0.2;
+			snprintf(name, sizeof(name), "gradient_with_dropout_%s_%s", plm_objective_name((PlmObjective) o), types[k]);
+			check_gradient(name, r);
+		}
+}
+
+static void
+test_gradient_variants(void)
+{
+	Training	r = training_defaults(PLM_LEARN_CLASSES, "bert");
+
+	r.options.multi_label = true;
+	check_gradient("gradient_of_many_labels", r);
+	r.options.class_weights = true;
+	check_gradient("gradient_with_class_weights_and_many_labels", r);
+	r.options.multi_label = false;
+	check_gradient("gradient_with_class_weights", r);
+	r = training_defaults(PLM_LEARN_MASKED, "bert");
+	r.options.next_sentence = true;
+	check_gradient("gradient_with_next_sentences", r);
+	r = training_defaults(PLM_LEARN_RETRIEVAL, "bert");
+	r.options.matryoshka[0] = 16, r.options.matryoshka[1] = 8;
+	check_gradient("gradient_with_prefixes", r);
+	r.options.symmetric = false;
+	r.options.hard_negatives = 2;
+	check_gradient("gradient_with_hard_negatives", r);
+	for (int i = 0; i < 5; i++)
+	{
+		static const char *const modes[] = {"cls_token", "max_tokens", "mean_sqrt_len_tokens", "lasttoken", "pooler"};
+		char		name[64];
+
+		r = training_defaults(PLM_LEARN_SIMILARITY, "bert");
+		r.spec.pooling[0] = modes[i];
+		r.spec.pooler = i == 4;
+		r.spec.product_llm = i == 4 ? "{\"pooling\": \"pooler\"}" : NULL;
+		snprintf(name, sizeof(name), "gradient_through_pooling_%s", modes[i]);
+		check_gradient(name, r);
+	}
+	r = training_defaults(PLM_LEARN_SIMILARITY, "bert");
+	r.spec.pooling[1] = "cls_token";
+	r.spec.dense[0] = 24, r.spec.dense[1] = 16, r.spec.dense_bias = true, r.spec.dense_act = "Tanh";
+	check_gradient("gradient_through_dense_modules", r);
+	r = training_defaults(PLM_LEARN_MASKED, "bert");
+	r.spec.act = "gelu_new";
+	check_gradient("gradient_through_gelu_new", r);
+}
+
+/* ---- overfitting ---- */
+
+static void
+test_overfit(void)
+{
+	for (int o = 0; o < PLM_OBJECTIVES; o++)
+	{
+		Training	r = training_defaults((PlmObjective) o, "bert");
+		double		loss = INFINITY;
+		char		name[96];
+		/* a grade between 0 and 1 has an entropy of its own; random vectors need more than a few steps */
+		double		want = o == PLM_LEARN_RANKING ? 0.6 : o == PLM_LEARN_MASKED ? 0.5 : 0.02;
+
+		r.examples = r.options.batch = 4;
+		r.options.steps = 150;
+		r.options.learning_rate = 3e-3;
+		r.options.weight_decay = 0;
+		r.options.schedule = PLM_SCHEDULE_CONSTANT;
+		r.options.temperature = 0.05;
+		snprintf(name, sizeof(name), "one_batch_is_learnt_by_heart_%s", plm_objective_name((PlmObjective) o));
+		if (training_open(&r) == PLM_OK)
+			training_run(&r, r.options.steps, &loss);
+		CHECK(name, loss < want, "loss %g %s", loss, r.err.message);
+		training_close(&r);
+	}
+}
+
+/* ---- the same bits ---- */
+
+static uint64_t
+run_with(Training r, int threads, size_t limit, int64_t n)
+{
+	uint64_t	sum = 0;
+
+	r.options.threads = threads;
+	r.options.memory_limit = limit;
+	if (training_open(&r) == PLM_OK)
+		sum = training_run(&r, n, NULL);
+	if (sum == 0)
+		printf("# %s\n", r.err.message);
+	training_close(&r);
+	return sum;
+}
+
+static void
+test_threads(void)
+{
+	for (int o = 0; o < PLM_OBJECTIVES; o++)
+	{
+		Training	r = training_defaults((PlmObjective) o, "bert");
+		uint64_t	one;
+		char		name[96];
+
+		r.options.dropout = 0.1;
+		r.options.batch = 24;
+		r.examples = 40;
+		r.options.hard_negatives = o == PLM_LEARN_RETRIEVAL;
+		one = run_with(r, 1, 0, 4);
+		snprintf(name, sizeof(name), "same_bits_on_1_2_and_4_threads_%s", plm_objective_name((PlmObjective) o));
+		CHECK(name, one != 0 && run_with(r, 2, 0, 4) == one && run_with(r, 4, 0, 4) == one, "they differ");
+	}
+}
+
+/* ---- a run in two parts ---- */
+
+typedef struct Bytes
+{
+	unsigned char data[4 << 20];
+	size_t		used, at;
+} Bytes;
+
+static PlmStatus
+bytes_write(void *arg, const void *data, size_t n, PlmError *err)
+{
+	Bytes	   *b = arg;
+
+	if (n > sizeof(b->data) - b->used)
+		return plm_fail(err, PLM_EIO, 0, "the test's buffer is full");
+	memcpy(b->data + b->used, data, n);
+	b->used += n;
+	return PLM_OK;
+}
+
+static PlmStatus
+bytes_read(void *arg, void *data, size_t n, PlmError *err)
+{
+	Bytes	   *b = arg;
+
+	if (n > b->used - b->at)
+		return plm_fail(err, PLM_ECORRUPT, 0, "the state ends early");
+	memcpy(data, b->data + b->at, n);
+	b->at += n;
+	return PLM_OK;
+}
+
+static void
+test_resume(void)
+{
+	static Bytes b;
+
+	for (int o = 0; o < PLM_OBJECTIVES; o++)
+	{
+		Training	r = training_defaults((PlmObjective) o, "bert");
+		Training	again;
+		uint64_t	whole;
+		uint64_t	parts = 0;
+		char		name[96];
+
+		r.options.dropout = 0.1;
+		r.options.hard_negatives = o == PLM_LEARN_RETRIEVAL ? 2 : 0;
+		r.options.lora_rank = o == PLM_LEARN_RANKING ? 2 : 0;
+		again = r;
+		whole = run_with(r, 1, 0, 9);
+		b.used = b.at = 0;
+		if (training_open(&r) == PLM_OK && training_run(&r, 5, NULL) != 0)
+			plm_trainer_state(r.trainer, bytes_write, &b, &r.err);
+		training_close(&r);
+		if (training_open(&again) == PLM_OK && plm_trainer_restore(again.trainer, bytes_read, &b, &again.err) == PLM_OK)
+			parts = training_run(&again, 9, NULL);
+		snprintf(name, sizeof(name), "resumed_equals_uninterrupted_%s", plm_objective_name((PlmObjective) o));
+		CHECK(name, whole != 0 && parts == whole && b.at == b.used, "%s %s", r.err.message, again.err.message);
+		training_close(&again);
+	}
+}
+
+int
+main(void)
+{
+	test_gradients();
+	test_gradient_variants();
+	test_overfit();
+	test_threads();
+	test_resume();
+	return unit_done();
+}

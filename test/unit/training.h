@@ -1,0 +1,40 @@
+/*
+ * training.h -- a tiny run of any objective, for the tests of training: random base, random examples.
+ */
+#ifndef TRAINING_H
+#define TRAINING_H
+
+#include "../../src/engine/train/internal.h"
+#include "random_model.h"
+
+typedef struct Training
+{
+	RandomModel spec;
+	PlmTrainOptions options;
+	int			examples;		/* 12 by default */
+	int			held_out;		/* 0: none */
+	int			words;			/* of each text, at most */
+	bool		no_weights;		/* the base has none */
+	/* made by training_open() */
+	RandomFiles base;
+	PlmArena	arena;
+	PlmTokenizer tokenizer;
+	PlmExamples *train, *test;
+	PlmText		labels[3];
+	PlmFileSet	files;
+	PlmTrainer *trainer;
+	PlmError	err;
+} Training;
+
+/* Options of an objective over a tiny model of that type. */
+Training	training_defaults(PlmObjective objective, const char *model_type);
+PlmStatus	training_open(Training *r);
+void		training_close(Training *r);
+
+/* Loss and gradient of the step that comes next. */
+PlmStatus	training_gradient(Training *r, double *loss);
+/* Steps until the n-th is done; checksum of all weights then, 0 after an error (in r->err). */
+uint64_t	training_run(Training *r, int64_t n, double *loss);
+uint64_t	training_weights(const Training *r);
+
+#endif							/* TRAINING_H */
