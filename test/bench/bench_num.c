@@ -214,6 +214,80 @@ attention(int64_t t, int64_t d, double top)
 	free(scratch);
 }
 
+/* Products of the gradients of one head, as percent of peak over the 10 T T D that they need. */
+static void
+attention_backward(int64_t t, int64_t d, double top)
+{
+	float	   *qkv = random_floats(t * 3 * 384, 7);
+	float	   *dout = random_floats(t * 384, 8);
+	float	   *dqkv = random_floats(t * 3 * 384, 9);
+	void	   *scratch = aligned_alloc(64, plm_align(plm_attention_backward_scratch(t, d), 64));
+	double		times[ROUNDS];
+	double		flop = 10.0 * (double) (t * t * d);
+	int			repeat = (int) (1e8 / flop) + 1;
+
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		double		start = now();
+
+		for (int i = 0; i < repeat; i++)
+			plm_attention_backward(t, d, qkv, qkv + 384, qkv + 768, 3 * 384, 0.2f, false, dout, 384,
+								   dqkv, dqkv + 384, dqkv + 768, 3 * 384, scratch);
+		times[round] = (now() - start) / repeat;
+	}
+	flop /= median(times, ROUNDS) * 1e9;
+	printf("  attention backward T %d D %d: %.1f GFLOP/s (%.0f %%)\n", (int) t, (int) d, flop, 100 * flop / top);
+	free(qkv);
+	free(dout);
+	free(dqkv);
+	free(scratch);
+}
+
+/* GB/s of what is read and written, once in the second cache (4 rows of 1536), once from memory. */
+static void
+row_kernels_backward(int64_t rows)
+{
+	static const char *const names[] = {"gelu", "gelu_tanh", "silu", "tanh", "layer_norm", "dropout"};
+	static const PlmActivation acts[] = {PLM_ACT_GELU, PLM_ACT_GELU_TANH, PLM_ACT_SILU, PLM_ACT_TANH};
+	static const double floats[] = {3, 3, 3, 3, 3, 2};
+	int64_t		n = rows * 1536;
+	float	   *x = random_floats(n, 5);
+	float	   *dy = random_floats(n, 6);
+	float	   *g = random_floats(3 * 384, 7);
+	float	   *save = random_floats(8 * rows, 8);
+	int			repeat = (int) (1000000 / n) + 1;
+
+	printf("  backward, %d rows of 1536:", (int) rows);
+	for (int f = 0; f < 6; f++)
+	{
+		double		times[ROUNDS];
+
+		for (int round = 0; round < ROUNDS; round++)
+		{
+			double		start;
+
+			/* fresh each round: values squeezed over and over become subnormal, and slow */
+			for (int64_t i = 0; i < n; i++)
+				dy[i] = 1;
+			start = now();
+			for (int i = 0; i < repeat; i++)
+				if (f < 4)
+					plm_activate_backward(acts[f], x, dy, n);
+				else if (f == 4)
+					plm_layer_norm_backward(4 * rows, 384, x, save, g, dy, dy, g + 384, g + 768);
+				else
+					plm_dropout(dy, n, 0.1, 1, (uint64_t) i * (uint64_t) n);
+			times[round] = (now() - start) / repeat;
+		}
+		printf("  %s %.1f", names[f], floats[f] * 4 * (double) n / median(times, ROUNDS) / 1e9);
+	}
+	printf("  GB/s\n");
+	free(x);
+	free(dy);
+	free(g);
+	free(save);
+}
+
 int
 main(void)
 {
@@ -227,6 +301,11 @@ main(void)
 	attention(32, 32, top);
 	attention(128, 32, top);
 	attention(256, 64, top);
+	attention_backward(16, 32, top);
+	attention_backward(128, 32, top);
+	attention_backward(128, 64, top);
 	row_kernels();
+	row_kernels_backward(4);
+	row_kernels_backward(4096);
 	return 0;
 }
