@@ -397,6 +397,50 @@ test_gemm(void)
 	CHECK("gemm_equals_double_in_every_form", worst < 2e-5, "error %g", worst);
 }
 
+/* ---- products side by side ---- */
+
+#define SHARED_ROWS 206
+
+typedef struct Shared
+{
+	float		a[2][SHARED_ROWS * 96];
+	float		x[2][SHARED_ROWS * 32];
+	float		want[2][96 * 32];
+	int			wrong;			/* atomic */
+} Shared;
+
+static PlmStatus
+shared_task(void *arg, int64_t i, PlmWorker *worker, PlmError *err)
+{
+	Shared	   *s = arg;
+	float		c[96 * 32];
+
+	(void) worker;
+	(void) err;
+	plm_gemm(true, false, 96, 32, SHARED_ROWS, 1.0f, s->a[i % 2], 96, s->x[i % 2], 32, 0.0f, c, 32);
+	if (memcmp(c, s->want[i % 2], sizeof(c)) != 0)
+		__atomic_fetch_add(&s->wrong, 1, __ATOMIC_RELAXED);
+	return PLM_OK;
+}
+
+/* Some libraries share a buffer between threads without a lock: with Debian's serial OpenBLAS 1 product of 600 was wrong. */
+static void
+test_gemm_threads(void)
+{
+	static Shared s;
+
+	for (int k = 0; k < 2; k++)
+	{
+		for (int i = 0; i < SHARED_ROWS * 96; i++)
+			s.a[k][i] = (float) plm_random_normal(1, (uint64_t) (2 * i + k));
+		for (int i = 0; i < SHARED_ROWS * 32; i++)
+			s.x[k][i] = (float) plm_random_normal(2, (uint64_t) (2 * i + k));
+		plm_gemm(true, false, 96, 32, SHARED_ROWS, 1.0f, s.a[k], 96, s.x[k], 32, 0.0f, s.want[k], 32);
+	}
+	plm_parallel(2, 20000, shared_task, &s, &plm_libc_hook, NULL);
+	CHECK("gemm_is_right_on_two_threads", s.wrong == 0, "%d of 20000 products differ", s.wrong);
+}
+
 int
 main(void)
 {
@@ -407,6 +451,7 @@ main(void)
 	test_conversion();
 	test_pack();
 	test_gemm();
+	test_gemm_threads();
 	for (int level = 0; level <= (int) best; level++)
 	{
 		CHECK("level_can_be_forced", plm_simd_select((PlmSimd) level) && plm_simd_active() == (PlmSimd) level,
