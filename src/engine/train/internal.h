@@ -218,6 +218,9 @@ struct PlmTrainer
 	bool		updating;		/* an update was interrupted: some pieces are done */
 	double		update_rate, update_scale;
 
+	int64_t		most_tokens;	/* of a micro-batch, at the most */
+	bool		forget;			/* never keep a tape for each layer; for tests of what a memory limit leads to */
+
 	int64_t		steps;
 	int64_t		at_step;
 	int32_t		first_layer;	/* the lowest whose weights are trained */

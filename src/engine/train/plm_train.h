@@ -127,7 +127,10 @@ typedef struct PlmTrainBase
 	int32_t		n_labels;
 } PlmTrainBase;
 
-/* train must stay; held_out may be NULL.  Both must have been made with the tokenizer of the base's files. */
+/*
+ * train, and the base's files, must stay; held_out may be NULL.  Both must have been made with the tokenizer of the base's
+ * files, and for the same objective.
+ */
 PlmStatus	plm_trainer_open(const PlmTrainBase *base, const PlmTrainOptions *options, const PlmExamples *train,
 							 const PlmExamples *held_out, PlmTrainer **out, PlmError *err);
 void		plm_trainer_close(PlmTrainer *trainer);
@@ -148,7 +151,8 @@ typedef struct PlmStep
 
 /*
  * One step of the optimiser.  PLM_ENUMERIC when loss or gradient is not finite: the weights are then those before the step.
- * PLM_ECANCELLED within 100 ms of hook->stop, likewise.
+ * PLM_ECANCELLED within 100 ms of hook->stop: likewise, unless the update itself had begun; then the step counts as done
+ * (see plm_trainer_at()), and whatever is called next first carries it to its end.
  */
 PlmStatus	plm_trainer_step(PlmTrainer *trainer, PlmStep *out, PlmError *err);
 
@@ -162,8 +166,13 @@ typedef struct PlmMetric
 #define PLM_MAX_METRICS 12
 
 /*
- * On the held-out examples with the weights as they are.  masked: loss, accuracy; classification: loss, accuracy, macro_f1 (multi-label: micro_f1);
- * retrieval: MRR@10 and recall@1 of the positive among all held-out positives; ranking: loss, nDCG@10; similarity: spearman, loss.
+ * On the held-out examples with the weights as they are; samples: of the bootstrap, 0 for no bounds.
+ *     masked          loss, accuracy [, next_accuracy]
+ *     classification  accuracy, macro_f1, loss [, micro_f1 when multi-label]
+ *     retrieval       mrr@10, recall@1, recall@10: of the positive among all held-out positives
+ *     ranking         ndcg@10, loss
+ *     similarity      spearman, loss
+ *     distillation    cosine, loss
  * The first is the one that "best" goes by; `better_high` tells its direction.
  */
 PlmStatus	plm_trainer_evaluate(PlmTrainer *trainer, int samples, PlmMetric metrics[PLM_MAX_METRICS], int *n, bool *better_high, PlmError *err);
@@ -180,7 +189,10 @@ typedef PlmStatus (*PlmRead) (void *arg, void *data, size_t bytes, PlmError *err
 
 /* Weights, moments, best weights, step, checksums of options and examples.  Little-endian, versioned, checksummed. */
 PlmStatus	plm_trainer_state(PlmTrainer *trainer, PlmWrite write, void *arg, PlmError *err);
-/* Refuses what is damaged (PLM_ECORRUPT) or of other options, examples or base (PLM_EARG). */
+/*
+ * Refuses what is damaged (PLM_ECORRUPT) or of other options, examples or base (PLM_EARG); threads and memory limit may differ
+ * (another limit may cut steps otherwise, which changes roundings).  After a failure the trainer can only be closed.
+ */
 PlmStatus	plm_trainer_restore(PlmTrainer *trainer, PlmRead read, void *arg, PlmError *err);
 
 /* ---- files: train/files.c ---- */

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#define MICRO_TOKENS 4096		/* rows enough for full speed */
 #define FULL_TOKENS 512			/* with room for fewer under a full tape, forwards are computed again instead */
 
 /* Floats that each token takes. */
@@ -31,8 +30,8 @@ plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full
 	int64_t		vocabulary = t->options.objective == PLM_LEARN_MASKED ? (int64_t) (t->options.mask_rate * t->model.config.vocab) + 1 : 0;
 	int64_t		room = limit > held ? (int64_t) ((limit - held) / 8 * 7 / sizeof(float)) : 0;
 
-	*tokens = MICRO_TOKENS;
-	*full = true;
+	*tokens = t->most_tokens;
+	*full = !t->forget;
 	if (limit == 0)
 		return;
 	*tokens = room / (token_floats(t, true) + vocabulary);
@@ -41,8 +40,8 @@ plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full
 		*full = false;
 		*tokens = room / (token_floats(t, false) + vocabulary);
 	}
-	if (*tokens > MICRO_TOKENS)
-		*tokens = MICRO_TOKENS;
+	if (*tokens > t->most_tokens)
+		*tokens = t->most_tokens;
 	if (*tokens < 1)
 		*tokens = 1;
 }

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MICRO_TOKENS 4096		/* rows enough for full speed */
+
 /* What is left for one of the trainer's arenas when the others hold what they hold. */
 static void
 share_limit(PlmTrainer *t, PlmArena *arena)
@@ -79,6 +81,7 @@ plm_trainer_open(const PlmTrainBase *base, const PlmTrainOptions *options, const
 	t->code = plm_objective(options->objective);
 	t->train = train;
 	t->held_out = held_out;
+	t->most_tokens = MICRO_TOKENS;
 	t->files = base->files;
 	t->threads = options->threads < 1 ? 1 : options->threads > PLM_MAX_THREADS ? PLM_MAX_THREADS : options->threads;
 	plm_arena_init(&t->step, options->hook, options->memory_limit);
