@@ -90,7 +90,7 @@ static size_t
 backward_scratch(const PlmTrainer *t, int64_t longest)
 {
 	const PlmConfig *c = &t->model.config;
-	const PlmBackBlock *b = &t->back[0];
+	const PlmBackBlock *b = &t->back[c->layers - 1];	/* a frozen layer has none */
 	PlmBatch	shape = {.texts = 1, .tokens = longest, .longest = longest};
 	size_t		most = plm_nn_attention_backward_scratch(&shape, c->width / c->heads);
 
