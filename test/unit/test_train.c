@@ -78,7 +78,7 @@ gradient_error(Training *r, char worst[96])
 		/* Where there are kinks (relu, maximum) a smaller step misses them, as a rule. */
 		found = difference(r, s, direction, 0.01);
 		error = fabs(found - want) / fmax(norm, 1e-2 * all);
-		for (double h = 0.003; error > 3e-3 && h > 2e-4; h /= 3)
+		for (double h = 0.003; error > 3e-3 && h > 1e-4; h /= 3)
 		{
 			found = difference(r, s, direction, h);
 			error = fmin(error, fabs(found - want) / fmax(norm, 1e-2 * all));

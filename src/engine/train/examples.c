@@ -190,7 +190,7 @@ next_record(PlmExamples *e, PlmStored **out, PlmError *err)
 PlmStatus
 plm_examples_add(PlmExamples *e, const PlmExample *example, PlmError *err)
 {
-	PlmStored  *s;
+	PlmStored  *s = NULL;
 
 	if (e->n >= INT32_MAX)
 		return plm_fail(err, PLM_ELIMIT, 0, "there are more than %d examples", INT32_MAX);

@@ -154,7 +154,8 @@ choose(const PlmTrainer *t, const PlmSequence *q, uint64_t key, int32_t *words, 
 	int32_t		want = (int32_t) (t->options.mask_rate * tokens + 0.5);
 	int32_t		have = 0;
 
-	memset(chosen, 0, (size_t) q->n);
+	for (int32_t i = 0; i < q->n; i++)
+		chosen[i] = false;
 	want = want < 1 ? 1 : want;
 	for (int32_t k = 0; k < n && have < want; k++)
 	{
