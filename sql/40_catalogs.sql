@@ -249,7 +249,7 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		SELECT a.atttypid INTO key_type FROM pg_catalog.pg_attribute AS a
 		WHERE a.attrelid = source::oid AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column',
+			RAISE EXCEPTION 'column "%" of table % does not exist', key, source USING ERRCODE = 'undefined_column',
 				HINT = 'The key is the column that names a product, spelt as in the table.';
 		END IF;
 		PERFORM product_llm.check_key_type(key, key_type);

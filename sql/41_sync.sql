@@ -557,6 +557,18 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 			RAISE EXCEPTION 'cannot drop column "%" of table %: catalog "%" learns from it', lost."column", lost.source, lost.catalog
 				USING ERRCODE = 'dependent_objects_still_exist', HINT = 'product_llm.unbind_events unbinds the table first.';
 		END LOOP;
+		-- A partition goes with its triggers, and no statement of theirs has fired.
+		FOR lost IN
+			SELECT DISTINCT t.catalog, d.address_names[3]::name = product_llm.trigger_name(t.catalog, 'events_sync_truncate') AS of_events
+			FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
+			JOIN product_llm.catalog AS t ON d.address_names[3]::name IN
+				(product_llm.trigger_name(t.catalog, 'sync_truncate'), product_llm.trigger_name(t.catalog, 'events_sync_truncate'))
+			LEFT JOIN product_llm.catalog_events AS b ON b.catalog = t.catalog
+			WHERE d.object_type = 'trigger' AND NOT d.original AND product_llm.owns(t.source)
+				AND NOT (ARRAY[t.source, t.texts, t.store, t.words, t.terms, b.source, b.pairs, b.lists, b.feedback]::oid[]) && gone
+		LOOP
+			PERFORM product_llm.catalog_work(lost.catalog, CASE WHEN lost.of_events THEN 'pairs' ELSE 'prune' END, NULL);
+		END LOOP;
 		FOR e IN DELETE FROM product_llm.catalog_events AS t
 				 WHERE (ARRAY[t.source, t.pairs, t.lists, t.feedback]::oid[]) && gone
 				 OR t.catalog IN (SELECT k.catalog FROM product_llm.catalog AS k
@@ -580,7 +592,7 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 		END LOOP;
 	END
 	$$;
-COMMENT ON FUNCTION catalog_dropped() IS 'forgets the catalogs whose source or side tables are dropped';
+COMMENT ON FUNCTION catalog_dropped() IS 'forgets the catalogs whose source or side tables are dropped, and what was in dropped partitions';
 
 CREATE EVENT TRIGGER product_llm_follow ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE')
 	EXECUTE FUNCTION product_llm.catalog_follow();

@@ -44,13 +44,13 @@ CREATE FUNCTION check_events_columns(e product_llm.catalog_events) RETURNS void
 		LOOP
 			IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = e.source AND a.attname = "column"
 						   AND a.attnum > 0 AND NOT a.attisdropped) THEN
-				RAISE EXCEPTION 'column "%" of relation "%" does not exist', "column", e.source USING ERRCODE = 'undefined_column',
+				RAISE EXCEPTION 'column "%" of table % does not exist', "column", e.source USING ERRCODE = 'undefined_column',
 					HINT = 'visitor, item, at and kind are names of columns, spelt as in the table.';
 			END IF;
 		END LOOP;
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = e.source AND a.attname = e.at
 					   AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)) THEN
-			RAISE EXCEPTION 'column "%" of relation "%" is not a timestamp or date', e.at, e.source USING ERRCODE = 'datatype_mismatch',
+			RAISE EXCEPTION 'column "%" of table % is not a timestamp or date', e.at, e.source USING ERRCODE = 'datatype_mismatch',
 				HINT = 'at is the column that says when the event happened.';
 		END IF;
 		PERFORM product_llm.check_key_type(a.attname, a.atttypid) FROM pg_catalog.pg_attribute AS a
