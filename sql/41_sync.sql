@@ -161,11 +161,12 @@ CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boole
 			RAISE EXCEPTION 'key "%" of catalog "%" stands for more than one row', twice, c.catalog
 				USING ERRCODE = 'unique_violation', HINT = 'A key must name one product of the source.';
 		END IF;
-		PERFORM product_llm.catalog_compute_words(c, keys, online);
+		-- Vectors first: they take long, and until they are there no row is locked.
 		PERFORM product_llm.catalog_compute_vectors(c, c.store, c.model, keys, online);
 		IF c.next_store IS NOT NULL THEN
 			PERFORM product_llm.catalog_compute_vectors(c, c.next_store, c.next_model, keys, online);
 		END IF;
+		PERFORM product_llm.catalog_compute_words(c, keys, online);
 	END
 	$$;
 COMMENT ON FUNCTION catalog_compute(product_llm.catalog, text[], boolean) IS
