@@ -283,7 +283,7 @@ ALTER TABLE parted DETACH PARTITION parted_3 CONCURRENTLY;
 INSERT INTO parted_2 (id, part, title) VALUES (21, 2, 'x');
 INSERT INTO parted_3 VALUES (131, 3, 'y');
 SELECT products, embedded, stale FROM standing('parts');
-SELECT tgrelid::regclass, count(*) FROM pg_trigger WHERE tgname ~ '^product_llm_' GROUP BY 1 ORDER BY 1::text;
+SELECT tgrelid::regclass, count(*) FROM pg_trigger WHERE tgname ~ '^product_llm_' GROUP BY tgrelid ORDER BY tgrelid::regclass::text COLLATE "C";
 DROP TABLE parted_4;
 CREATE TABLE when_parted (visitor int, item int, at date) PARTITION BY RANGE (at);
 CREATE TABLE when_2024 PARTITION OF when_parted FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
