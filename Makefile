@@ -6,6 +6,7 @@
 #   make unit        the engine's unit tests under ASan and UBSan
 #   make fuzz        FUZZ_SECONDS (600) of mutations for each fuzz target
 #   make soak        a million calls of embed in one session: memory must stay flat
+#   make stress      STRESS_SECONDS (600) of everything at once on catalogs, with sessions ended at random and a crash
 #   make bench       speed of the engine, percent of this machine's peak
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
@@ -106,7 +107,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak bench-catalog evaluate
+.PHONY: deps demo demo-psql test soak stress bench-catalog evaluate
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -124,6 +125,9 @@ evaluate: deps
 
 soak: deps
 	@MAKE="$(MAKE)" test/lib/soak.sh
+
+stress: deps
+	@MAKE="$(MAKE)" test/lib/stress.sh
 
 # ---- the engine alone, under sanitizers: links without the server, so a breach of layers fails here ----
 

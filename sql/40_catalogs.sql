@@ -235,9 +235,8 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 			RAISE EXCEPTION 'table "%" is temporary', source USING ERRCODE = 'feature_not_supported',
 				HINT = 'A catalog is for all sessions; make the table an ordinary one.';
 		END IF;
-		IF kind = 'f' AND sync = 'trigger' THEN
-			RAISE EXCEPTION 'a foreign table cannot be watched by triggers' USING ERRCODE = 'feature_not_supported',
-				HINT = 'Use sync => ''manual'' and CALL product_llm.refresh_catalog.';
+		IF sync = 'trigger' THEN
+			PERFORM product_llm.check_watchable(source);
 		END IF;
 		IF NOT product_llm.owns(source) THEN
 			RAISE EXCEPTION 'must be owner of table %', source USING ERRCODE = 'insufficient_privilege',
@@ -250,7 +249,7 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		SELECT a.atttypid INTO key_type FROM pg_catalog.pg_attribute AS a
 		WHERE a.attrelid = source::oid AND a.attname = key AND a.attnum > 0 AND NOT a.attisdropped;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'column "%" of relation "%" does not exist', key, source USING ERRCODE = 'undefined_column',
+			RAISE EXCEPTION 'column "%" of table % does not exist', key, source USING ERRCODE = 'undefined_column',
 				HINT = 'The key is the column that names a product, spelt as in the table.';
 		END IF;
 		PERFORM product_llm.check_key_type(key, key_type);
@@ -373,6 +372,23 @@ CREATE FUNCTION check_isolation() RETURNS void
 	$$;
 COMMENT ON FUNCTION check_isolation() IS 'an error when the transaction might not see what was written before triggers watch a table';
 
+CREATE FUNCTION check_watchable(source regclass) RETURNS void
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	DECLARE
+		far regclass := (SELECT r.oid FROM pg_catalog.pg_class AS r
+						 WHERE r.relkind = 'f' AND (r.oid = source OR r.oid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(source) AS t))
+						 ORDER BY r.oid LIMIT 1);
+	BEGIN
+		IF far IS NOT NULL THEN
+			RAISE EXCEPTION 'foreign table % cannot be watched by triggers', far USING ERRCODE = 'feature_not_supported',
+				HINT = 'Use sync => ''manual'' and CALL product_llm.refresh_catalog.';
+		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION check_watchable(regclass) IS 'an error when a table, or a partition of it, is a foreign one';
+
 CREATE FUNCTION check_text_expression(source regclass, expression text, what text) RETURNS void
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 	AS $$
@@ -398,12 +414,12 @@ CREATE FUNCTION give_to_owner(source regclass, relations regclass[]) RETURNS voi
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
-		owner name := (SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class WHERE oid = source);
+		owner oid := (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = source);
 		relation regclass;
 	BEGIN
-		FOREACH relation IN ARRAY relations
+		FOR relation IN SELECT r.oid FROM pg_catalog.pg_class AS r WHERE r.oid = ANY (relations) AND r.relowner <> owner
 		LOOP
-			EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', relation, owner);
+			EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', relation, pg_catalog.pg_get_userbyid(owner));
 		END LOOP;
 	END
 	$$;
@@ -429,6 +445,25 @@ CREATE FUNCTION create_store(c product_llm.catalog, name name) RETURNS regclass
 	$$;
 COMMENT ON FUNCTION create_store(product_llm.catalog, name) IS 'make an empty table of embeddings for a catalog';
 
+CREATE FUNCTION drop_sides(relations regclass[]) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	DECLARE
+		kind "char";
+		relation regclass;
+	BEGIN
+		FOREACH relation IN ARRAY relations
+		LOOP
+			SELECT r.relkind INTO kind FROM pg_catalog.pg_class AS r WHERE r.oid = relation;
+			IF FOUND THEN
+				EXECUTE pg_catalog.format('DROP %s %s', CASE kind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relation);
+			END IF;
+		END LOOP;
+	END
+	$$;
+COMMENT ON FUNCTION drop_sides(regclass[]) IS 'drop those of a catalog''s side tables and view that are still there';
+
 CREATE FUNCTION drop_catalog(catalog text) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -439,13 +474,9 @@ CREATE FUNCTION drop_catalog(catalog text) RETURNS void
 		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog) THEN
 			PERFORM product_llm.unbind_events(c.catalog);
 		END IF;
-		PERFORM product_llm.unwatch_source(c);
 		DELETE FROM product_llm.catalog AS t WHERE t.catalog = c.catalog;
-		EXECUTE pg_catalog.format('DROP VIEW %s', c.texts);
-		EXECUTE pg_catalog.format('DROP TABLE %s, %s, %s', c.store, c.words, c.terms);
-		IF c.next_store IS NOT NULL THEN
-			EXECUTE pg_catalog.format('DROP TABLE %s', c.next_store);
-		END IF;
+		PERFORM product_llm.unwatch_source(c);
+		PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
 	END
 	$$;
 COMMENT ON FUNCTION drop_catalog(text) IS 'forget a catalog and its side tables; the shop''s own tables stay as they are';

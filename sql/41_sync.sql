@@ -11,7 +11,7 @@ COMMENT ON FUNCTION catalog_sync() IS
 CREATE FUNCTION catalog_work(catalog text, work text, keys text[]) RETURNS text[]
 	AS 'MODULE_PATHNAME', 'product_llm_catalog_work' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
 COMMENT ON FUNCTION catalog_work(text, text, text[]) IS
-	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, prune, count, pairs or forget';
+	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, pending, prune, count, switch, pairs or forget';
 
 CREATE FUNCTION changes_rows(command pg_ddl_command) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'product_llm_changes_rows' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
@@ -43,15 +43,16 @@ CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
-		batch text[];
+		stale text[];
 	BEGIN
 		IF keys IS NULL THEN
-			FOR batch IN
-				SELECT pg_catalog.array_agg(s.key)
-				FROM pg_catalog.unnest(product_llm.catalog_stale(catalog, NULL)) WITH ORDINALITY AS s (key, n)
-				GROUP BY (s.n - 1) / 4096
 			LOOP
-				PERFORM product_llm.catalog_compute(c, batch, false);
+				stale := product_llm.catalog_stale(catalog, stale[pg_catalog.cardinality(stale):]);
+				EXIT WHEN stale IS NULL;
+				FOR i IN 1 .. pg_catalog.cardinality(stale) BY 4096
+				LOOP
+					PERFORM product_llm.catalog_compute(c, stale[i : i + 4095], false);
+				END LOOP;
 			END LOOP;
 			PERFORM product_llm.catalog_count(catalog, NULL);
 		ELSE
@@ -87,6 +88,20 @@ CREATE FUNCTION catalog_prune(catalog text, keyed boolean) RETURNS text[]
 COMMENT ON FUNCTION catalog_prune(text, boolean) IS
 	'SQL to delete from the side tables what the source does not have any more: of the keys $1, or of all';
 
+-- As t.key; $1 and $2 are the identities of the model and of the next one.
+CREATE FUNCTION stale_rows(c product_llm.catalog) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format(
+			'(SELECT product_llm.key_text(v.key) COLLATE "C" AS key, v.title, v.content FROM %1$s AS v) AS t'
+			' LEFT JOIN %2$s AS s ON s.key = t.key AND s.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND s.model = $1'
+			' LEFT JOIN %4$s AS n ON n.key = t.key AND n.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND n.model = $2'
+			' LEFT JOIN %3$s AS w ON w.key = t.key AND w.text_hash = product_llm.words_hash(t.title, t.content)'
+			' WHERE (s.key IS NULL OR w.key IS NULL OR (%5$L AND n.key IS NULL))',
+			(c).texts, (c).store, (c).words, coalesce((c).next_store, (c).store), (c).next_store IS NOT NULL)
+	$$;
+COMMENT ON FUNCTION stale_rows(product_llm.catalog) IS 'SQL, to stand after FROM, for the products whose side rows are missing or out of date';
+
 CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -96,14 +111,8 @@ CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 		stale text[];
 	BEGIN
 		EXECUTE pg_catalog.format(
-			'SELECT pg_catalog.array_agg(k.key ORDER BY k.key COLLATE "C") FROM (SELECT t.key'
-			' FROM (SELECT product_llm.key_text(v.key) COLLATE "C" AS key, v.title, v.content FROM %1$s AS v) AS t'
-			' LEFT JOIN %2$s AS s ON s.key = t.key AND s.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND s.model = $1'
-			' LEFT JOIN %4$s AS n ON n.key = t.key AND n.text_hash = pg_catalog.md5(t.content)::pg_catalog.uuid AND n.model = $2'
-			' LEFT JOIN %3$s AS w ON w.key = t.key AND w.text_hash = product_llm.words_hash(t.title, t.content)'
-			' WHERE (s.key IS NULL OR w.key IS NULL OR (%5$L AND n.key IS NULL)) AND ($3 IS NULL OR t.key > $3)'
-			' ORDER BY t.key LIMIT 100000) AS k',
-			c.texts, c.store, c.words, coalesce(c.next_store, c.store), c.next_store IS NOT NULL)
+			'SELECT pg_catalog.array_agg(k.key ORDER BY k.key COLLATE "C") FROM (SELECT t.key FROM %s AND ($3 IS NULL OR t.key > $3)'
+			' ORDER BY t.key LIMIT 100000) AS k', product_llm.stale_rows(c))
 			INTO stale
 			USING product_llm.model_identity(c.model), product_llm.model_identity(c.next_model), keys[1];
 		RETURN stale;
@@ -111,6 +120,21 @@ CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 	$$;
 COMMENT ON FUNCTION catalog_stale(text, text[]) IS
 	'keys of products whose side rows are missing or out of date, in order after the given key, at most 100,000';
+
+CREATE FUNCTION catalog_pending(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	DECLARE
+		c product_llm.catalog := product_llm.catalog_row(catalog);
+		n bigint;
+	BEGIN
+		EXECUTE 'SELECT pg_catalog.count(*) FROM ' || product_llm.stale_rows(c)
+			INTO n USING product_llm.model_identity(c.model), product_llm.model_identity(c.next_model);
+		RETURN ARRAY[n::text];
+	END
+	$$;
+COMMENT ON FUNCTION catalog_pending(text, text[]) IS 'the number of products whose side rows are missing or out of date';
 
 CREATE FUNCTION model_identity(model text) RETURNS bytea
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -137,11 +161,12 @@ CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boole
 			RAISE EXCEPTION 'key "%" of catalog "%" stands for more than one row', twice, c.catalog
 				USING ERRCODE = 'unique_violation', HINT = 'A key must name one product of the source.';
 		END IF;
-		PERFORM product_llm.catalog_compute_words(c, keys, online);
+		-- Vectors first: they take long, and until they are there no row is locked.
 		PERFORM product_llm.catalog_compute_vectors(c, c.store, c.model, keys, online);
 		IF c.next_store IS NOT NULL THEN
 			PERFORM product_llm.catalog_compute_vectors(c, c.next_store, c.next_model, keys, online);
 		END IF;
+		PERFORM product_llm.catalog_compute_words(c, keys, online);
 	END
 	$$;
 COMMENT ON FUNCTION catalog_compute(product_llm.catalog, text[], boolean) IS
@@ -253,6 +278,9 @@ CREATE FUNCTION catalog_refresh(catalog text, keys text[]) RETURNS text[]
 		PERFORM product_llm.catalog_compute(c, keys,
 			(SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source));
 		RETURN NULL;
+	EXCEPTION WHEN serialization_failure OR deadlock_detected THEN
+		-- A row that has moved to another partition meanwhile.  These products stay stale, for the next round.
+		RETURN NULL;
 	END
 	$$;
 COMMENT ON FUNCTION catalog_refresh(text, text[]) IS 'compute what is missing or stale of these products while others write';
@@ -265,6 +293,8 @@ CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
 	BEGIN
+		-- The definition before the source: a writer may hold the definition to count, and none ever waits for it.
+		PERFORM FROM product_llm.catalog AS t WHERE t.catalog = c.catalog FOR UPDATE;
 		IF (SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
 			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
 		END IF;
@@ -280,71 +310,82 @@ CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
 	$$;
 COMMENT ON FUNCTION catalog_switch(text, text[]) IS 'let searches use the vectors of the new model';
 
+-- Each step sees what was committed before it, whatever the session's default.
+CREATE PROCEDURE refresh_step(catalog text)
+	LANGUAGE plpgsql
+	AS $$
+	BEGIN
+		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		PERFORM product_llm.own_catalog_row(catalog);
+		IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(catalog)) THEN
+			RAISE EXCEPTION 'catalog "%" is being refreshed by another session', catalog USING ERRCODE = 'lock_not_available',
+				HINT = 'product_llm.refresh_progress shows how far it is.';
+		END IF;
+	END
+	$$;
+COMMENT ON PROCEDURE refresh_step(text) IS 'commit, and begin the next transaction of refresh_catalog; an error when another session refreshes the catalog';
+
 CREATE PROCEDURE refresh_catalog(catalog text)
 	LANGUAGE plpgsql
 	AS $$
 	DECLARE
-		c product_llm.catalog;
-		stale text[];
-		after text;
 		batch CONSTANT int := 1024;
+		stale text[];
+		keys text[];
+		pending bigint;
 		worked bigint := 0;
 	BEGIN
-		-- Each step sees what was committed before it, whatever the session's default.
-		COMMIT;
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		IF catalog IS NULL THEN
 			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
 		END IF;
-		c := product_llm.own_catalog_row(catalog);
-		IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
-			RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available',
-				HINT = 'product_llm.refresh_progress shows how far it is.';
+		CALL product_llm.refresh_step(catalog);
+		PERFORM product_llm.catalog_work(catalog, 'prune', NULL);
+		stale := product_llm.catalog_work(catalog, 'stale', NULL);
+		pending := coalesce(pg_catalog.cardinality(stale), 0);
+		IF pending >= 100000 THEN
+			pending := (product_llm.catalog_work(catalog, 'pending', NULL))[1];
 		END IF;
-		PERFORM product_llm.catalog_work(c.catalog, 'prune', NULL);
-		stale := product_llm.catalog_work(c.catalog, 'stale', NULL);
 		INSERT INTO product_llm.catalog_progress AS p (catalog, started_at, updated_at, done, total, state)
-		VALUES (c.catalog, pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp(), 0, coalesce(pg_catalog.cardinality(stale), 0), 'running')
+		VALUES (refresh_catalog.catalog, pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp(), 0, pending, 'running')
 		ON CONFLICT ON CONSTRAINT catalog_progress_pkey DO UPDATE
 		SET started_at = excluded.started_at, updated_at = excluded.updated_at, done = 0, total = excluded.total, state = 'running';
-		COMMIT;
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+
 		-- Twice, because the first round leaves out what somebody was changing.
 		FOR round IN 1 .. 2
 		LOOP
 			WHILE stale IS NOT NULL
 			LOOP
-				FOR i IN 0 .. (pg_catalog.cardinality(stale) - 1) / batch
+				FOR i IN 1 .. pg_catalog.cardinality(stale) BY batch
 				LOOP
-					IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('product_llm.refresh_catalog'), pg_catalog.hashtext(c.catalog)) THEN
-						RAISE EXCEPTION 'catalog "%" is being refreshed by another session', c.catalog USING ERRCODE = 'lock_not_available',
-							HINT = 'product_llm.refresh_progress shows how far it is.';
-					END IF;
-					PERFORM product_llm.catalog_work(c.catalog, 'refresh', stale[i * batch + 1 : (i + 1) * batch]);
-					worked := worked + pg_catalog.cardinality(stale[i * batch + 1 : (i + 1) * batch]);
+					CALL product_llm.refresh_step(catalog);
+					keys := stale[i : i + batch - 1];
+					PERFORM product_llm.catalog_work(catalog, 'refresh', keys);
+					worked := worked + pg_catalog.cardinality(keys);
 					UPDATE product_llm.catalog_progress AS p SET done = worked, total = greatest(p.total, worked),
 						updated_at = pg_catalog.clock_timestamp()
-					WHERE p.catalog = c.catalog;
-					COMMIT;
-					SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+					WHERE p.catalog = refresh_catalog.catalog;
 				END LOOP;
-				after := stale[pg_catalog.cardinality(stale)];
-				stale := product_llm.catalog_work(c.catalog, 'stale', ARRAY[after]);
+				CALL product_llm.refresh_step(catalog);
+				stale := product_llm.catalog_work(catalog, 'stale', stale[pg_catalog.cardinality(stale):]);
 			END LOOP;
-			stale := product_llm.catalog_work(c.catalog, 'stale', NULL);
+			stale := product_llm.catalog_work(catalog, 'stale', NULL);
 			EXIT WHEN stale IS NULL;
 		END LOOP;
-		c := product_llm.own_catalog_row(catalog);
-		IF c.next_store IS NOT NULL THEN
-			PERFORM product_llm.catalog_work(c.catalog, 'switch', NULL);
+
+		CALL product_llm.refresh_step(catalog);
+		IF (SELECT c.next_store IS NOT NULL FROM product_llm.catalog AS c WHERE c.catalog = refresh_catalog.catalog) THEN
+			PERFORM product_llm.catalog_work(catalog, 'switch', NULL);
+			CALL product_llm.refresh_step(catalog);
 		END IF;
-		PERFORM product_llm.catalog_work(c.catalog, 'count', NULL);
-		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = c.catalog) THEN
-			PERFORM product_llm.catalog_work(c.catalog, 'pairs', NULL);
+		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = refresh_catalog.catalog) THEN
+			PERFORM product_llm.catalog_work(catalog, 'pairs', NULL);
+			CALL product_llm.refresh_step(catalog);
 		END IF;
-		UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.clock_timestamp() WHERE t.catalog = c.catalog;
+		PERFORM product_llm.catalog_work(catalog, 'count', NULL);
+		UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.clock_timestamp() WHERE t.catalog = refresh_catalog.catalog;
 		UPDATE product_llm.catalog_progress AS p SET state = 'done', updated_at = pg_catalog.clock_timestamp()
-		WHERE p.catalog = c.catalog;
+		WHERE p.catalog = refresh_catalog.catalog;
 		COMMIT;
 	END
 	$$;
@@ -433,7 +474,10 @@ COMMENT ON FUNCTION unwatch(regclass, text, text) IS 'remove the triggers of a c
 
 CREATE FUNCTION watch_source(c product_llm.catalog) RETURNS void
 	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-	AS $$ SELECT product_llm.watch(w, (c).catalog, 'catalog_sync', (c).source) FROM product_llm.watched_tables((c).source) AS w $$;
+	AS $$
+		SELECT product_llm.check_watchable((c).source);
+		SELECT product_llm.watch(w, (c).catalog, 'catalog_sync', (c).source) FROM product_llm.watched_tables((c).source) AS w;
+	$$;
 COMMENT ON FUNCTION watch_source(product_llm.catalog) IS 'put the triggers of a catalog on its source';
 
 CREATE FUNCTION unwatch_source(c product_llm.catalog) RETURNS void
@@ -466,10 +510,9 @@ CREATE FUNCTION catalog_follow() RETURNS event_trigger
 										 WHERE a.attrelid = c.source AND a.attname = c.key AND NOT a.attisdropped) THEN
 					UPDATE product_llm.catalog AS t SET key = name WHERE t.catalog = c.catalog;
 				END IF;
-				IF (SELECT pg_catalog.count(DISTINCT r.relowner) FROM pg_catalog.pg_class AS r
-					WHERE r.oid IN (c.source, c.store, c.words, c.terms, c.texts)) > 1 THEN
-					PERFORM product_llm.give_to_owner(c.source, pg_catalog.array_remove(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store], NULL));
-				END IF;
+				PERFORM product_llm.give_to_owner(c.source, ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
+				PERFORM product_llm.give_to_owner(c.source, ARRAY[b.pairs, b.lists, b.feedback])
+				FROM product_llm.catalog_events AS b WHERE b.catalog = c.catalog;
 				IF product_llm.changes_rows(d.command) AND c.sync = 'trigger' THEN
 					PERFORM product_llm.watch_source(c);
 					FOR leaf IN
@@ -502,7 +545,6 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 		lost record;
 		c product_llm.catalog;
 		e product_llm.catalog_events;
-		side regclass;
 	BEGIN
 		IF pg_catalog.to_regclass('product_llm.catalog') IS NULL OR pg_catalog.to_regclass('product_llm.catalog_events') IS NULL THEN
 			RETURN;
@@ -516,18 +558,25 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 			RAISE EXCEPTION 'cannot drop column "%" of table %: catalog "%" learns from it', lost."column", lost.source, lost.catalog
 				USING ERRCODE = 'dependent_objects_still_exist', HINT = 'product_llm.unbind_events unbinds the table first.';
 		END LOOP;
+		-- A partition goes with its triggers, and no statement of theirs has fired.
+		FOR lost IN
+			SELECT DISTINCT t.catalog, d.address_names[3]::name = product_llm.trigger_name(t.catalog, 'events_sync_truncate') AS of_events
+			FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
+			JOIN product_llm.catalog AS t ON d.address_names[3]::name IN
+				(product_llm.trigger_name(t.catalog, 'sync_truncate'), product_llm.trigger_name(t.catalog, 'events_sync_truncate'))
+			LEFT JOIN product_llm.catalog_events AS b ON b.catalog = t.catalog
+			WHERE d.object_type = 'trigger' AND NOT d.original AND product_llm.owns(t.source)
+				AND NOT (ARRAY[t.source, t.texts, t.store, t.words, t.terms, b.source, b.pairs, b.lists, b.feedback]::oid[]) && gone
+		LOOP
+			PERFORM product_llm.catalog_work(lost.catalog, CASE WHEN lost.of_events THEN 'pairs' ELSE 'prune' END, NULL);
+		END LOOP;
 		FOR e IN DELETE FROM product_llm.catalog_events AS t
 				 WHERE (ARRAY[t.source, t.pairs, t.lists, t.feedback]::oid[]) && gone
 				 OR t.catalog IN (SELECT k.catalog FROM product_llm.catalog AS k
 								  WHERE (ARRAY[k.source, k.texts, k.store, k.words, k.terms]::oid[]) && gone)
 				 RETURNING *
 		LOOP
-			FOREACH side IN ARRAY ARRAY[e.pairs, e.lists, e.feedback]
-			LOOP
-				IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = side) THEN
-					EXECUTE pg_catalog.format('DROP TABLE %s', side);
-				END IF;
-			END LOOP;
+			PERFORM product_llm.drop_sides(ARRAY[e.pairs, e.lists, e.feedback]);
 			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.source) THEN
 				PERFORM product_llm.unwatch_events(e);
 			END IF;
@@ -540,21 +589,13 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
 				PERFORM product_llm.unwatch_source(c);
 			END IF;
-			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.texts) THEN
-				EXECUTE pg_catalog.format('DROP VIEW %s', c.texts);
-			END IF;
-			FOREACH side IN ARRAY pg_catalog.array_remove(ARRAY[c.store, c.words, c.terms, c.next_store], NULL)
-			LOOP
-				IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = side) THEN
-					EXECUTE pg_catalog.format('DROP TABLE %s', side);
-				END IF;
-			END LOOP;
+			PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
 		END LOOP;
 	END
 	$$;
-COMMENT ON FUNCTION catalog_dropped() IS 'forgets the catalogs whose source or side tables are dropped';
+COMMENT ON FUNCTION catalog_dropped() IS 'forgets the catalogs whose source or side tables are dropped, and what was in dropped partitions';
 
-CREATE EVENT TRIGGER product_llm_follow ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
+CREATE EVENT TRIGGER product_llm_follow ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE')
 	EXECUTE FUNCTION product_llm.catalog_follow();
 COMMENT ON EVENT TRIGGER product_llm_follow IS 'follows what is done to the sources of catalogs';
 CREATE EVENT TRIGGER product_llm_dropped ON sql_drop EXECUTE FUNCTION product_llm.catalog_dropped();

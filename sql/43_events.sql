@@ -33,6 +33,32 @@ CREATE FUNCTION events_row(catalog text) RETURNS product_llm.catalog_events
 	$$;
 COMMENT ON FUNCTION events_row(text) IS 'the table of events of a catalog, or an error';
 
+CREATE FUNCTION check_events_columns(e product_llm.catalog_events) RETURNS void
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	DECLARE
+		"column" name;
+	BEGIN
+		FOREACH "column" IN ARRAY pg_catalog.array_remove(ARRAY[e.visitor, e.item, e.at, e.kind], NULL)
+		LOOP
+			IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = e.source AND a.attname = "column"
+						   AND a.attnum > 0 AND NOT a.attisdropped) THEN
+				RAISE EXCEPTION 'column "%" of table % does not exist', "column", e.source USING ERRCODE = 'undefined_column',
+					HINT = 'visitor, item, at and kind are names of columns, spelt as in the table.';
+			END IF;
+		END LOOP;
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = e.source AND a.attname = e.at
+					   AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)) THEN
+			RAISE EXCEPTION 'column "%" of table % is not a timestamp or date', e.at, e.source USING ERRCODE = 'datatype_mismatch',
+				HINT = 'at is the column that says when the event happened.';
+		END IF;
+		PERFORM product_llm.check_key_type(a.attname, a.atttypid) FROM pg_catalog.pg_attribute AS a
+		WHERE a.attrelid = e.source AND a.attname = ANY (ARRAY[e.visitor, e.item]);
+	END
+	$$;
+COMMENT ON FUNCTION check_events_columns(product_llm.catalog_events) IS 'an error when the columns of a table of events are not there or of no use';
+
 CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item name, at name, kind name DEFAULT NULL,
 							weights jsonb DEFAULT NULL)
 	RETURNS void
@@ -42,7 +68,6 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 	DECLARE
 		c product_llm.catalog;
 		e product_llm.catalog_events;
-		"column" name;
 		space name;
 		weight record;
 	BEGIN
@@ -63,21 +88,8 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 			RAISE EXCEPTION 'table % and the source of catalog "%" have different owners', source, c.catalog
 				USING ERRCODE = 'insufficient_privilege', HINT = 'What is learnt from events belongs to one owner.';
 		END IF;
-		FOREACH "column" IN ARRAY pg_catalog.array_remove(ARRAY[visitor, item, at, kind], NULL)
-		LOOP
-			IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = "column"
-						   AND a.attnum > 0 AND NOT a.attisdropped) THEN
-				RAISE EXCEPTION 'column "%" of relation "%" does not exist', "column", source USING ERRCODE = 'undefined_column',
-					HINT = 'visitor, item, at and kind are names of columns, spelt as in the table.';
-			END IF;
-		END LOOP;
-		IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = at
-					   AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)) THEN
-			RAISE EXCEPTION 'column "%" of relation "%" is not a timestamp or date', at, source USING ERRCODE = 'datatype_mismatch',
-				HINT = 'at is the column that says when the event happened.';
-		END IF;
-		PERFORM product_llm.check_key_type(a.attname, a.atttypid) FROM pg_catalog.pg_attribute AS a
-		WHERE a.attrelid = source AND a.attname = ANY (ARRAY[visitor, item]);
+		e := (c.catalog, source, visitor, item, at, kind, weights, NULL, NULL, NULL, NULL);
+		PERFORM product_llm.check_events_columns(e);
 		IF weights IS NOT NULL THEN
 			IF kind IS NULL OR pg_catalog.jsonb_typeof(weights) <> 'object' THEN
 				RAISE EXCEPTION 'weights must be a JSON object of a number for each kind, and kind a column'
@@ -99,7 +111,6 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 
 		SELECT n.nspname INTO space FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
 		WHERE r.oid = c.source;
-		e := (c.catalog, source, visitor, item, at, kind, weights, NULL, NULL, NULL, NULL);
 		EXECUTE pg_catalog.format('CREATE TABLE %I.%I (a pg_catalog.text COLLATE "C" NOT NULL,'
 			' b pg_catalog.text COLLATE "C" NOT NULL, after pg_catalog.int8 NOT NULL, before pg_catalog.int8 NOT NULL)', space, product_llm.side_name(catalog, 'pair'));
 		e.pairs := pg_catalog.format('%I.%I', space, product_llm.side_name(catalog, 'pair'))::regclass;
@@ -140,14 +151,17 @@ CREATE FUNCTION unbind_events(catalog text) RETURNS void
 	BEGIN
 		PERFORM product_llm.unwatch_events(e);
 		DELETE FROM product_llm.catalog_events AS t WHERE t.catalog = c.catalog;
-		EXECUTE pg_catalog.format('DROP TABLE %s, %s, %s', e.pairs, e.lists, e.feedback);
+		PERFORM product_llm.drop_sides(ARRAY[e.pairs, e.lists, e.feedback]);
 	END
 	$$;
 COMMENT ON FUNCTION unbind_events(text) IS 'forget a catalog''s events and all that was learnt from them';
 
 CREATE FUNCTION watch_events(e product_llm.catalog_events) RETURNS void
 	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-	AS $$ SELECT product_llm.watch(w, (e).catalog, 'events_sync', (e).source) FROM product_llm.watched_tables((e).source) AS w $$;
+	AS $$
+		SELECT product_llm.check_watchable((e).source);
+		SELECT product_llm.watch(w, (e).catalog, 'events_sync', (e).source) FROM product_llm.watched_tables((e).source) AS w;
+	$$;
 COMMENT ON FUNCTION watch_events(product_llm.catalog_events) IS 'put the triggers of a catalog on its table of events';
 
 CREATE FUNCTION unwatch_events(e product_llm.catalog_events) RETURNS void
@@ -155,7 +169,7 @@ CREATE FUNCTION unwatch_events(e product_llm.catalog_events) RETURNS void
 	AS $$ SELECT product_llm.unwatch(w, (e).catalog, 'events_sync') FROM product_llm.watched_tables((e).source) AS w $$;
 COMMENT ON FUNCTION unwatch_events(product_llm.catalog_events) IS 'remove the triggers of a catalog from its table of events';
 
-CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attribute int, partitions boolean) RETURNS void
+CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attribute int, changes_rows boolean) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -177,7 +191,10 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 				END IF;
 			END LOOP;
 		END IF;
-		IF partitions AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
+		IF changes_rows THEN
+			PERFORM product_llm.check_events_columns(e);
+		END IF;
+		IF changes_rows AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
 			PERFORM product_llm.watch_events(e);
 			FOR leaf IN
 				SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g

@@ -156,6 +156,13 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 		answers bigint;
 		events bigint := 0;
 	BEGIN
+		-- In the order in which writers of events do: the rows, then the table of pairs; and that at once as strongly as it will
+		-- be needed, because two that hold it weakly and then want more wait for each other.
+		IF keys[2]::boolean THEN
+			EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM (SELECT FROM %s AS t WHERE product_llm.key_text(t.%I) = $1 FOR UPDATE) AS l',
+				e.source, e.visitor) USING keys[1];
+		END IF;
+		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
 		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM product_llm.pair_weights(ARRAY('
 			'SELECT v.item FROM (%s) AS v WHERE v.visitor = $1)) AS p', product_llm.counted_events(e, e.source::text)) INTO pairs USING keys[1];
 		EXECUTE pg_catalog.format('DELETE FROM %s AS f USING %s AS l WHERE l.list = f.list AND l.visitor = $1', e.feedback, e.lists) USING keys[1];

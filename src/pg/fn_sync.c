@@ -27,47 +27,53 @@
 
 /* ---- keys as text ---- */
 
-/* key_text(anyelement) -> text: the type's output under fixed settings */
-PG_FUNCTION_INFO_V1(product_llm_key_text);
-Datum
-product_llm_key_text(PG_FUNCTION_ARGS)
+/* A key by its type's output, under fixed settings. */
+static text *
+key_text(Oid type, Datum key)
 {
 	static const char *const fixed[][2] = {
 		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
 		{"extra_float_digits", "1"}, {"bytea_output", "hex"}, {"lc_monetary", "C"}
 	};
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	Oid			output;
 	bool		varlena;
 	char	   *s;
 	int			level;
 
 	if (type == TEXTOID || type == VARCHAROID)
-		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+		return (text *) DatumGetPointer(key);
 	getTypeOutputInfo(type, &output, &varlena);
 	if (type == INT4OID || type == INT8OID || type == UUIDOID)
-		PG_RETURN_TEXT_P(cstring_to_text(OidOutputFunctionCall(output, PG_GETARG_DATUM(0))));
+		return cstring_to_text(OidOutputFunctionCall(output, key));
 	if (type == BPCHAROID)
 	{
 		/* As its cast to text does: padding is not part of the value. */
-		text	   *padded = PG_GETARG_TEXT_PP(0);
+		text	   *padded = DatumGetTextPP(key);
 		int			len = (int) VARSIZE_ANY_EXHDR(padded);
 
 		while (len > 0 && VARDATA_ANY(padded)[len - 1] == ' ')
 			len--;
-		PG_RETURN_TEXT_P(cstring_to_text_with_len(VARDATA_ANY(padded), len));
+		return cstring_to_text_with_len(VARDATA_ANY(padded), len);
 	}
 	level = NewGUCNestLevel();
 	for (int i = 0; i < (int) lengthof(fixed); i++)
 		(void) set_config_option(fixed[i][0], fixed[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	s = OidOutputFunctionCall(output, PG_GETARG_DATUM(0));
+	s = OidOutputFunctionCall(output, key);
 	AtEOXact_GUC(false, level);
-	PG_RETURN_TEXT_P(cstring_to_text(s));
+	return cstring_to_text(s);
+}
+
+/* key_text(anyelement) -> text */
+PG_FUNCTION_INFO_V1(product_llm_key_text);
+Datum
+product_llm_key_text(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(key_text(get_fn_expr_argtype(fcinfo->flinfo, 0), PG_GETARG_DATUM(0)));
 }
 
 /* ---- work as the owner ---- */
 
-static const char *const works[] = {"reconcile", "refresh", "stale", "prune", "count", "switch", "pairs", "forget"};
+static const char *const works[] = {"reconcile", "refresh", "stale", "pending", "prune", "count", "switch", "pairs", "forget"};
 
 typedef struct KeysRow
 {
@@ -236,15 +242,12 @@ keys_of_row(const PlmpgShop *shop, const TriggerData *trigger)
 	{
 		bool		null;
 		Datum		value;
-		PlmpgParams p = {0};
 
 		if (rows[i] == NULL)
 			continue;
 		value = heap_getattr(rows[i], number, desc, &null);
-		if (null)
-			continue;
-		plmpg_param(&p, TupleDescAttr(desc, number - 1)->atttypid, value, false);
-		keys[n++] = CStringGetTextDatum(plmpg_sql_string("SELECT product_llm.key_text($1)", &p, PLMPG_SQL_READ));
+		if (!null)
+			keys[n++] = PointerGetDatum(key_text(TupleDescAttr(desc, number - 1)->atttypid, value));
 	}
 	return construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
@@ -332,8 +335,10 @@ product_llm_changes_rows(PG_FUNCTION_ARGS)
 	CollectedCommand *command = (CollectedCommand *) PG_GETARG_POINTER(0);
 	ListCell   *cell;
 
+	/* A foreign table's statement begins as a table's does. */
 	if (command->type == SCT_Simple)
-		PG_RETURN_BOOL(IsA(command->parsetree, CreateStmt) && ((CreateStmt *) command->parsetree)->partbound != NULL);
+		PG_RETURN_BOOL((IsA(command->parsetree, CreateStmt) || IsA(command->parsetree, CreateForeignTableStmt)) &&
+					   ((CreateStmt *) command->parsetree)->partbound != NULL);
 	if (command->type != SCT_AlterTable)
 		PG_RETURN_BOOL(false);
 	foreach(cell, command->d.alterTable.subcmds)

@@ -1,7 +1,11 @@
 -- A shop of :products products with texts of 8 and 24 words drawn from those of the demo shop's sql/demo/products.csv on standard input, a few of
--- them in many texts and most in few; 20,000 visitors and 200,000 events, from
+-- them in many texts and most in few; :visitors (20,000) visitors and ten times as many events, from
 -- two or three of most visitors to a hundred of the busiest.
 \set ON_ERROR_STOP on
+\if :{?visitors}
+\else
+	\set visitors 20000
+\endif
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS product_llm;
 DO $$
@@ -29,9 +33,9 @@ INSERT INTO product
 	JOIN word AS w USING (id) GROUP BY p;
 CREATE TABLE event (visitor int, item int, at timestamptz, kind text);
 INSERT INTO event
-	SELECT 1 + floor(power(random(), 2) * 20000), 1 + (floor(power(random(), 3) * :products)::int + v.home) % :products,
+	SELECT 1 + floor(power(random(), 2) * :visitors), 1 + (floor(power(random(), 3) * :products)::int + v.home) % :products,
 		now() - random() * interval '90 days', (ARRAY['view', 'view', 'cart', 'purchase'])[1 + floor(random() * 4)::int]
-	FROM generate_series(1, 200000) AS i, LATERAL (SELECT (i % 37) * :products / 37 AS home) AS v;
+	FROM generate_series(1, 10 * :visitors) AS i, LATERAL (SELECT (i % 37) * :products / 37 AS home) AS v;
 CREATE INDEX ON event (visitor);
 CREATE TABLE query AS
 	SELECT i AS id, (SELECT string_agg(x.word, ' ') FROM (SELECT word FROM regexp_split_to_table(p.title, ' ') AS word LIMIT 1 + i % 3) AS x) AS query

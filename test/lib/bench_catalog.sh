@@ -6,12 +6,7 @@ set -eu
 products=${BENCH_PRODUCTS:-20000}
 large=${BENCH_LARGE:-1000000}
 seconds=${BENCH_SECONDS:-10}
-build_all
-work=$(scratch_folder bench)
-trap 'stop_cluster "$work/db"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-private_install "$work/inst"
-start_cluster "$work/db"
+fresh_cluster bench
 psql() { command psql -XqAt -v ON_ERROR_STOP=1 -d postgres "$@"; }
 
 # latency SCRIPT CLIENTS: "tps p50 p99" of a warm run.

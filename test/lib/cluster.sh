@@ -101,6 +101,16 @@ stop_cluster() {
 	as_server "$inst_bin/pg_ctl" -D "$1/data" -m fast -w -t 60 stop >/dev/null 2>&1 || true
 }
 
+# fresh_cluster NAME: build, install and start in a new folder, which goes at exit; sets work.
+fresh_cluster() {
+	build_all
+	work=$(scratch_folder "$1")
+	trap 'stop_cluster "$work/db"; rm -rf "$work"' EXIT
+	trap 'exit 130' INT TERM
+	private_install "$work/inst"
+	start_cluster "$work/db"
+}
+
 # scratch_folder NAME: a new folder that the server's user may enter.
 scratch_folder() {
 	dir=$(mktemp -d "${TMPDIR:-/tmp}/product_llm-$1.XXXXXX")

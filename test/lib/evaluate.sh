@@ -9,12 +9,7 @@ if [ ! -d "$data" ]; then
 	exit 0
 fi
 data=$(cd "$data" && pwd)
-build_all
-work=$(scratch_folder evaluate)
-trap 'stop_cluster "$work/db"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-private_install "$work/inst"
-start_cluster "$work/db"
+fresh_cluster evaluate
 
 # evaluate NAME FOLDER...: run test/bench/evaluate_NAME.sql in a database of its own when its data are there.
 evaluate() {

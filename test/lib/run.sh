@@ -1,6 +1,6 @@
 #!/bin/sh
 # "make test": build, a private cluster, every suite; the last line is "N passed, N failed".
-# Suites can be named to run those alone:  test/lib/run.sh unit regress pgtap isolation tap fuzz
+# Suites can be named to run those alone:  test/lib/run.sh unit regress pgtap isolation tap fuzz stress
 set -eu
 . "$(dirname "$0")/cluster.sh"
 
@@ -98,6 +98,7 @@ if has pgtap; then
 	suite pgtap pgtap
 fi
 has tap && suite tap tap
+has stress && suite stress env STRESS_SECONDS="${STRESS_SECONDS:-25}" test/lib/stress.sh
 
 echo
 cat "$results"

@@ -4,12 +4,7 @@
 set -eu
 . "$(dirname "$0")/cluster.sh"
 calls=${SOAK_CALLS:-1000000}
-build_all
-work=$(scratch_folder soak)
-trap 'stop_cluster "$work/db"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-private_install "$work/inst"
-start_cluster "$work/db"
+fresh_cluster soak
 psql -XqAt -v ON_ERROR_STOP=1 -v calls="$calls" -d postgres <<'SQL'
 CREATE EXTENSION product_llm;
 SELECT product_llm.load_model('shop-seed') \g /dev/null
