@@ -205,6 +205,9 @@ void		plmpg_claim(const char *model, const char *command, PlmpgClaim claim);
 /* Check the stored files of a claimed model and make it visible.  manifest: of bundled models, else NULL. */
 void		plmpg_install(const char *model, const char *manifest);
 
+/* The same for files that were made here: of what (NULL: nothing), and what was measured (jsonb, 0: nothing). */
+void		plmpg_install_made(const char *model, const char *parent, Datum metrics);
+
 /* Is it a file that models are made of, with a name that every encoding can hold? */
 bool		plmpg_file_is_wanted(const char *name);
 

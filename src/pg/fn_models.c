@@ -86,7 +86,7 @@ label_array(const PlmModelInfo *info)
 }
 
 static void
-write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha256[PLM_KEY_BYTES])
+write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha256[PLM_KEY_BYTES], const char *parent, Datum metrics)
 {
 	PlmpgNewModel row = {
 		.model = store->model,
@@ -101,14 +101,16 @@ write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha25
 		.config = plmpg_jsonb(plmpg_store_text(store, "config.json")),
 		.labels = label_array(info),
 		.files_of = store->model,
+		.parent = parent,
+		.metrics = metrics,
 	};
 
 	memcpy(row.sha256, sha256, PLM_KEY_BYTES);
 	plmpg_write_model(&row);
 }
 
-void
-plmpg_install(const char *model, const char *manifest)
+static void
+install(const char *model, const char *manifest, const char *parent, Datum metrics)
 {
 	PlmpgStore *store = plmpg_store_open(model, GetLatestSnapshot());
 	unsigned char sha256[PLM_KEY_BYTES];
@@ -127,9 +129,21 @@ plmpg_install(const char *model, const char *manifest)
 		plmpg_manifest_check(manifest, model, store);
 	plmpg_arena(&arena, &hook);
 	plmpg_store_check(store, plm_model_check(&store->set, &arena, &info, &err), &err);
-	write_row(store, &info, sha256);
+	write_row(store, &info, sha256, parent, metrics);
 	plm_arena_free(&arena);
 	plmpg_store_close(store);
+}
+
+void
+plmpg_install(const char *model, const char *manifest)
+{
+	install(model, manifest, NULL, (Datum) 0);
+}
+
+void
+plmpg_install_made(const char *model, const char *parent, Datum metrics)
+{
+	install(model, NULL, parent, metrics);
 }
 
 PG_FUNCTION_INFO_V1(product_llm_put_model_file);

@@ -141,6 +141,9 @@ cast_query(const PlmpgQuerySpec *spec, TupleDesc desc, const char *select)
 	for (int i = 0; i < desc->natts; i++)
 		appendStringInfo(&sql, "%sc%d", i == 0 ? "" : ", ", i + 1);
 	appendStringInfoChar(&sql, ')');
+	for (int i = 0; spec->mixed && i < desc->natts; i++)
+		appendStringInfo(&sql, "%s coalesce(pg_catalog.md5(q.c%d::pg_catalog.text), ''::pg_catalog.text) COLLATE \"C\"",
+						 i == 0 ? " ORDER BY" : ",", i + 1);
 	return sql.data;
 }
 
@@ -188,6 +191,8 @@ plmpg_query_open(const PlmpgQuerySpec *spec, text *sql)
 	desc = plmpg_sql_describe(psprintf("SELECT * FROM (%s\n) AS q", select));
 	check_columns(spec, desc);
 	q->columns = desc->natts;
+	for (int i = 0; i < desc->natts; i++)
+		q->arrays[i] = type_is_array_domain(TupleDescAttr(desc, i)->atttypid);
 	memset(q->nulls, true, sizeof(q->nulls));
 	cast = cast_query(spec, desc, select);
 	b->desc = plmpg_sql_describe(cast);
@@ -241,4 +246,16 @@ plmpg_query_close(PlmpgQuery *q)
 	pfree(b);
 	pfree(q->given);
 	pfree(q);
+}
+
+void
+plmpg_query_check(const PlmpgQuerySpec *spec, text *sql, int *columns, bool *arrays)
+{
+	PlmpgQuery *q = plmpg_query_open(spec, sql);
+
+	if (columns != NULL)
+		*columns = q->columns;
+	if (arrays != NULL)
+		memcpy(arrays, q->arrays, sizeof(q->arrays));
+	plmpg_query_close(q);
 }

@@ -40,6 +40,7 @@ typedef struct PlmpgQuerySpec
 	int			least;			/* columns that it has at least, and at most */
 	int			most;
 	PlmpgColumn columns[PLMPG_QUERY_COLUMNS];
+	bool		mixed;			/* rows come in the order of their contents' md5: the same order whatever the plan */
 } PlmpgQuerySpec;
 
 typedef struct PlmpgBatch PlmpgBatch;
@@ -48,6 +49,7 @@ typedef struct PlmpgQuery
 {
 	const PlmpgQuerySpec *spec;
 	int			columns;		/* that it has */
+	bool		arrays[PLMPG_QUERY_COLUMNS];	/* which of them are arrays */
 	int64		row;			/* number of the row below, from 1 */
 	Datum		values[PLMPG_QUERY_COLUMNS];	/* until the next row is asked for; nulls beyond `columns` */
 	bool		nulls[PLMPG_QUERY_COLUMNS];
@@ -62,6 +64,9 @@ PlmpgQuery *plmpg_query_open(const PlmpgQuerySpec *spec, text *sql);
 bool		plmpg_query_next(PlmpgQuery *query);
 
 void		plmpg_query_close(PlmpgQuery *query);
+
+/* Errors of plmpg_query_open() and nothing else; columns and arrays (PLMPG_QUERY_COLUMNS) may be NULL. */
+void		plmpg_query_check(const PlmpgQuerySpec *spec, text *sql, int *columns, bool *arrays);
 
 /* ---- for those who run the text otherwise ---- */
 

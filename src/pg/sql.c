@@ -8,6 +8,7 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
@@ -339,4 +340,42 @@ void
 plmpg_cursor_close(PlmpgCursor cursor)
 {
 	PortalDrop(cursor, false);
+}
+
+/* ---- transactions ---- */
+
+static bool own_transactions;
+
+bool
+plmpg_may_commit(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context != NULL && IsA(fcinfo->context, CallContext) && !((CallContext *) fcinfo->context)->atomic &&
+		!IsSubTransaction();
+}
+
+void
+plmpg_own_transactions(void)
+{
+	own_transactions = true;
+}
+
+void
+plmpg_commit(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (own_transactions)
+	{
+		CommitTransactionCommand();
+		StartTransactionCommand();
+		MemoryContextSwitchTo(context);
+		return;
+	}
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SPI_commit();
+	/* From 15 on the next transaction has begun; asking once more does no harm. */
+	SPI_start_transaction();
+	SPI_finish();
+	MemoryContextSwitchTo(context);
 }

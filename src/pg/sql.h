@@ -74,4 +74,15 @@ PlmpgCursor plmpg_cursor_open(const char *sql);
 uint64		plmpg_cursor_fetch(PlmpgCursor cursor, uint64 n, PlmpgTake take, void *arg);
 void		plmpg_cursor_close(PlmpgCursor cursor);
 
+/* ---- transactions that a procedure ends ---- */
+
+/* May the procedure end transactions: was it called at top level, outside a transaction block, savepoint and function? */
+bool		plmpg_may_commit(FunctionCallInfo fcinfo);
+
+/* The transactions of this process are its own, as in a background worker: then plmpg_commit() begins and ends them. */
+void		plmpg_own_transactions(void);
+
+/* Commit and begin the next transaction; no snapshot may be active.  CurrentMemoryContext must outlive the transaction. */
+void		plmpg_commit(void);
+
 #endif							/* PLMPG_SQL_H */
