@@ -556,6 +556,7 @@ evaluate_ranking(Evaluation *e)
 {
 	Rows		r = {0};
 	int64		queries;
+	int64	   *query_of;
 	int64	   *order;
 	int64	   *start;
 	double	   *scores;
@@ -568,7 +569,8 @@ evaluate_ranking(Evaluation *e)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("grade %g is not between 0 and 30", r.number[i])));
-	start = group(e, number_texts(e, r.first, r.n, &queries), r.n, queries, &order);
+	query_of = number_texts(e, r.first, r.n, &queries);
+	start = group(e, query_of, r.n, queries, &order);
 	scores = score_all(e, &r);
 	values = plmpg_take(&e->budget, queries, sizeof(double));
 	for (int64 q = 0; q < queries; q++)

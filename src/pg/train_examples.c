@@ -316,10 +316,10 @@ add_pupil(Pupils *pupils, PlmExamples *to, PlmText text)
 
 /* A number in [0, 1) that depends on the text alone. */
 static double
-place_of(Datum text)
+place_of(Datum value)
 {
 	char		hex[9] = "";
-	char	   *md5 = TextDatumGetCString(DirectFunctionCall1(md5_text, text));
+	char	   *md5 = TextDatumGetCString(DirectFunctionCall1(md5_text, value));
 
 	memcpy(hex, md5, 8);
 	return (double) strtoul(hex, NULL, 16) / 4294967296.0;
