@@ -318,6 +318,7 @@ check_together(PlmpgTrainSettings *s, bool validation_given)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("distillation needs a teacher"),
 				 errhint("Name a model in option \"teacher\".")));
+	s->engine.hook = &plm_libc_hook;	/* the run's takes its place */
 	plmpg_check(plm_train_check(&s->engine, &err), &err);
 }
 
