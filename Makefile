@@ -6,6 +6,7 @@
 #   make unit        the engine's unit tests under ASan and UBSan
 #   make fuzz        FUZZ_SECONDS (600) of mutations for each fuzz target
 #   make soak        a million calls of embed in one session: memory must stay flat
+#   make crash-training  CRASH_ROUNDS (50) trainings that are killed at random points
 #   make stress      STRESS_SECONDS (600) of everything at once on catalogs, with sessions ended at random and a crash
 #   make bench       speed of the engine, percent of this machine's peak
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
@@ -94,7 +95,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak bench-catalog evaluate demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training bench-catalog evaluate demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -107,7 +108,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak stress bench-catalog evaluate
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog evaluate
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -122,6 +123,9 @@ bench-catalog: deps
 
 evaluate: deps
 	@MAKE="$(MAKE)" test/lib/evaluate.sh
+
+crash-training: deps
+	@MAKE="$(MAKE)" PLM_CRASH_ROUNDS="$(or $(CRASH_ROUNDS),50)" PLM_TAP="020_training_crash.pl" test/lib/run.sh tap
 
 soak: deps
 	@MAKE="$(MAKE)" test/lib/soak.sh

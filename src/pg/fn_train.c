@@ -57,6 +57,9 @@ settle(PlmpgTrainRun *run, Jsonb *options)
 static void
 prepare(PlmpgTrainRun *run, Jsonb *options)
 {
+	/* Not waiting for a training of that name to end, which may take days. */
+	plmpg_model_lock(run->model, ExclusiveLock);
+	plmpg_model_unlock(run->model, ExclusiveLock);
 	plmpg_claim(run->model, "a training", PLMPG_CLAIM_NEW);
 	settle(run, options);
 	require_model(run->base != NULL ? run->base : run->settings.tokenizer);

@@ -273,7 +273,7 @@ static void
 put_panel(Tuplestorestate *rows, TupleDesc desc, const Series *s, const char *title, int width, int height, double right)
 {
 	Canvas		c = {width, height, palloc0((Size) width * height)};
-	Axis		axis = axis_of(s, Max(2, height / 4));
+	Axis		axis = axis_of(s, Max(3, height / 3));
 
 	put_line(rows, desc, title);
 	draw_series(&c, s, right, &axis);

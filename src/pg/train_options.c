@@ -91,11 +91,11 @@ static const OptionSpec specs[] = {
 	{"tokenizer", OPTION_TEXT, AT(tokenizer), 0, 0, MASKED},
 	{"memory_limit", OPTION_MEMORY, AT(memory_kb), 0, INT32_MAX, FOR_ALL},
 	{"threads", OPTION_INT, AT(threads), 0, 1024, FOR_ALL},
-	{"width", OPTION_INT, AT(shape.width), 1, 1 << 14, FOR_ALL},
-	{"layers", OPTION_INT, AT(shape.layers), 1, 256, FOR_ALL},
-	{"heads", OPTION_INT, AT(shape.heads), 1, 1024, FOR_ALL},
-	{"ff", OPTION_INT, AT(shape.ff), 1, 1 << 16, FOR_ALL},
-	{"positions", OPTION_INT, AT(shape.positions), 8, 1 << 16, FOR_ALL},
+	{"width", OPTION_INT, AT(shape.width), 1, 1 << 14, MASKED},
+	{"layers", OPTION_INT, AT(shape.layers), 1, 256, MASKED},
+	{"heads", OPTION_INT, AT(shape.heads), 1, 1024, MASKED},
+	{"ff", OPTION_INT, AT(shape.ff), 1, 1 << 16, MASKED},
+	{"positions", OPTION_INT, AT(shape.positions), 8, 1 << 16, MASKED},
 };
 
 /* ---- errors ---- */
@@ -359,6 +359,16 @@ plmpg_train_options(PlmObjective objective, Jsonb *options, PlmpgTrainSettings *
 
 /* ---- to jsonb ---- */
 
+/* The shortest of the usual forms that reads back as the same number. */
+static void
+append_real(StringInfo s, double x)
+{
+	char		short_form[32];
+
+	snprintf(short_form, sizeof(short_form), "%.15g", x);
+	appendStringInfo(s, strtod(short_form, NULL) == x ? "%.15g" : "%.17g", x);
+}
+
 /* The option's value as JSON; false: not set, which only text can be. */
 static bool
 append_value(StringInfo s, const OptionSpec *spec, const PlmpgTrainSettings *settings)
@@ -375,7 +385,7 @@ append_value(StringInfo s, const OptionSpec *spec, const PlmpgTrainSettings *set
 			appendStringInfo(s, INT64_FORMAT, *(const int64 *) from);
 			break;
 		case OPTION_REAL:
-			appendStringInfo(s, "%.17g", *(const double *) from);
+			append_real(s, *(const double *) from);
 			break;
 		case OPTION_BOOL:
 			appendStringInfoString(s, *(const bool *) from ? "true" : "false");
