@@ -393,7 +393,7 @@ slice(PlmpgTrainRun *run)
 			evaluate(run);
 		else
 			take_step(run);
-	} while (!finished(run) && seconds_since(run->slice_begin) < SLICE_SECONDS);
+	} while (!finished(run) && seconds_since(run->slice_begin) < Min(SLICE_SECONDS, run->settings.checkpoint_every));
 	plmpg_run_progress(run);
 	if (run->commits && !finished(run) && seconds_since(run->saved_at) >= run->settings.checkpoint_every)
 		plmpg_checkpoint_write(run);

@@ -17,7 +17,7 @@ $node->safe_psql('postgres', qq{
 	CREATE TABLE lesson AS SELECT i, (ARRAY['red', 'blue', 'green'])[i % 3 + 1] || ' ' || (ARRAY['dress', 'boot', 'camera'])[i / 3 % 3 + 1] || ' ' || i AS body,
 		(ARRAY['wear', 'wear', 'device'])[i / 3 % 3 + 1] AS label FROM generate_series(1, 900) AS i;
 });
-my $options = '{"steps": 1500, "batch": 32, "learning_rate": 0.001, "checkpoint_every": 0.2, "evaluate_every": 100, "validation": 0.1}';
+my $options = '{"steps": 3000, "batch": 32, "learning_rate": 0.001, "checkpoint_every": 0.2, "evaluate_every": 100, "validation": 0.1}';
 my $call = sub { return "CALL product_llm.finetune('$_[0]', 'tiny', 'classification', 'SELECT body, label FROM lesson', '$options')" };
 
 my $whole = timed(sub { $node->safe_psql('postgres', $call->('whole')) });
@@ -27,7 +27,7 @@ my $course = q{SELECT string_agg(concat_ws(' ', metric, step, value), ';' ORDER 
 my $expected_course = $node->safe_psql('postgres', sprintf($course, 'whole'));
 note(sprintf('an uninterrupted training takes %.1f s', $whole));
 
-my ($same, $same_course, $killed) = (0, 0, 0);
+my ($same, $same_course, $killed, $kept) = (0, 0, 0, 0);
 for my $round (1 .. $rounds)
 {
 	my $name = "round_$round";
@@ -36,10 +36,8 @@ for my $round (1 .. $rounds)
 	for my $try (0 .. 20)
 	{
 		my $out = '';
-		my $sql = $try == 0 || $try % 2 ? $call->($name)
-			: sprintf(q{CALL product_llm.resume_training((SELECT max(run) FROM product_llm.training_run WHERE model = '%s'))}, $name);
-		$sql = $call->($name)
-			unless $node->safe_psql('postgres', qq{SELECT count(*) FROM product_llm.training_run WHERE model = '$name'});
+		my $run = $node->safe_psql('postgres', qq{SELECT max(run) FROM product_llm.training_run WHERE model = '$name'});
+		my $sql = $run eq '' || $try % 2 ? $call->($name) : "CALL product_llm.resume_training($run)";
 		my $h = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', $sql ], '>', \$out, '2>&1');
 		my $wait = $try > 3 ? 600 : (0.1 + rand(1.0)) * $whole;
 		my $end = time() + $wait;
@@ -70,6 +68,7 @@ for my $round (1 .. $rounds)
 		$done = $node->safe_psql('postgres', qq{SELECT count(*) FROM product_llm.models WHERE model = '$name'});
 		last if $done;
 		my $state = $node->safe_psql('postgres', qq{SELECT state FROM product_llm.training_runs WHERE model = '$name'});
+		$kept += $node->safe_psql('postgres', qq{SELECT count(checkpoint_step) FROM product_llm.training_runs WHERE model = '$name'});
 		is($state, 'interrupted', "round $round: killed_training_is_interrupted") or diag($out) if $state ne '';
 	}
 	my $got = $node->safe_psql('postgres', qq{SELECT sha256 FROM product_llm.models WHERE model = '$name'});
@@ -78,6 +77,7 @@ for my $round (1 .. $rounds)
 	is($got, $expected, "round $round: same_bits_as_uninterrupted");
 }
 is($same_course, $rounds, 'same_course_as_uninterrupted');
-note("$killed kills in $rounds rounds, $same with the same bits");
+cmp_ok($kept, '>', 0, 'some_went_on_from_a_checkpoint');
+note("$killed kills in $rounds rounds, $kept with a checkpoint, $same rounds with the same bits");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM product_llm.training_checkpoint'), 0, 'no_checkpoint_is_left');
 done_testing();
