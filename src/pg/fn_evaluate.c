@@ -5,13 +5,11 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
 #include "fn.h"
-#include "sql.h"
+#include "query.h"
 
 /* ---- memory ---- */
 
@@ -265,52 +263,23 @@ take_judgment(void *arg, TupleTableSlot *slot)
 	MemoryContextSwitchTo(old);
 }
 
-/* The one SELECT that the text is, without what follows it. */
-static char *
-one_select(char *s)
-{
-	List	   *list = raw_parser(s, RAW_PARSE_DEFAULT);
-	RawStmt    *raw = list_length(list) == 1 ? linitial(list) : NULL;
-
-	if (raw == NULL || !IsA(raw->stmt, SelectStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("judgments must be one SELECT"),
-				 errhint("It yields a query, the key of a product and its grade: 'SELECT query, key, grade FROM my_judgments'.")));
-	if (raw->stmt_len > 0)
-		s[raw->stmt_location + raw->stmt_len] = '\0';
-	return s + raw->stmt_location;
-}
-
-/* A position in the judgments' text is no position in the statement that calls us. */
-static void
-judgments_context(void *arg)
-{
-	int			position = geterrposition();
-
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(arg);
-	}
-	errcontext("judgments");
-}
-
 PlmpgJudgments *
 plmpg_judgments(PlmpgBudget *budget, text *sql)
 {
 	PlmpgJudgments *j = palloc0(sizeof(PlmpgJudgments));
 	char	   *given = text_to_cstring(sql);
-	ErrorContextCallback context = {.callback = judgments_context, .arg = given, .previous = error_context_stack};
+	PlmpgQueryContext context;
 	int64		kept = 0;
 
 	j->budget = budget;
-	error_context_stack = &context;
+	plmpg_query_context_push(&context, "judgments", given);
 	plmpg_sql(psprintf("SELECT j.query::pg_catalog.text, product_llm.key_text(j.key), j.grade::pg_catalog.float8 FROM (%s\n)"
-					   " AS j (query, key, grade) ORDER BY (j.query::pg_catalog.text) COLLATE \"C\"", one_select(pstrdup(given))),
+					   " AS j (query, key, grade) ORDER BY (j.query::pg_catalog.text) COLLATE \"C\"",
+					   plmpg_one_select("judgments",
+										"It yields a query, the key of a product and its grade: 'SELECT query, key, grade FROM my_judgments'.",
+										given)),
 			  NULL, PLMPG_SQL_READ, NULL, take_judgment, j);
-	error_context_stack = context.previous;
+	plmpg_query_context_pop(&context);
 	for (int64 i = 0; i < j->n; i++)
 		if (j->queries[i].relevant > 0)
 			j->queries[kept++] = j->queries[i];

@@ -9,10 +9,13 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 
 /* ---- parameters ---- */
@@ -279,4 +282,61 @@ plmpg_sql_string(const char *sql, const PlmpgParams *p, int flags)
 
 	plmpg_sql(sql, p, flags, NULL, take_string, &r);
 	return r.value;
+}
+
+/* ---- cursors ---- */
+
+static SPIPlanPtr
+prepare_select(const char *sql)
+{
+	SPIPlanPtr	plan;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	/* Rows are fetched in parts, which a parallel plan does not allow. */
+	plan = SPI_prepare_cursor(sql, 0, NULL, 0);
+	if (plan == NULL || !SPI_is_cursor_plan(plan))
+		elog(ERROR, "preparing a cursor failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+TupleDesc
+plmpg_sql_describe(const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan = prepare_select(sql);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TupleDesc	desc = CreateTupleDescCopy(source->resultDesc);
+
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	return desc;
+}
+
+PlmpgCursor
+plmpg_cursor_open(const char *sql)
+{
+	Portal		portal = SPI_cursor_open(NULL, prepare_select(sql), NULL, NULL, true);
+
+	SPI_finish();
+	return portal;
+}
+
+uint64
+plmpg_cursor_fetch(PlmpgCursor cursor, uint64 n, PlmpgTake take, void *arg)
+{
+	RowReceiver receiver = {
+		.pub = {receive, receive_startup, receive_nothing, receive_nothing, DestNone},
+		.take = take,
+		.arg = arg
+	};
+
+	return PortalRunFetch(cursor, FETCH_FORWARD, (long) n, &receiver.pub);
+}
+
+void
+plmpg_cursor_close(PlmpgCursor cursor)
+{
+	PortalDrop(cursor, false);
 }

@@ -59,4 +59,19 @@ uint64		plmpg_sql(const char *sql, const PlmpgParams *p, int flags, TriggerData 
 /* The first column of the first row as a C string in the current context; NULL for null or no row. */
 char	   *plmpg_sql_string(const char *sql, const PlmpgParams *p, int flags);
 
+/* ---- cursors: a SELECT whose rows are asked for ---- */
+
+/* What columns a SELECT yields, in the current context.  Errors are those of the statement. */
+TupleDesc	plmpg_sql_describe(const char *sql);
+
+/*
+ * A cursor over one SELECT, read-only, with the snapshot of the calling statement, until it is closed or the transaction
+ * (or the savepoint that it was opened in) ends.
+ */
+typedef struct PortalData *PlmpgCursor;
+PlmpgCursor plmpg_cursor_open(const char *sql);
+/* Give up to n (> 0) further rows to `take`; how many there were: less than n at the end. */
+uint64		plmpg_cursor_fetch(PlmpgCursor cursor, uint64 n, PlmpgTake take, void *arg);
+void		plmpg_cursor_close(PlmpgCursor cursor);
+
 #endif							/* PLMPG_SQL_H */
