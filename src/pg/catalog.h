@@ -202,8 +202,8 @@ typedef enum PlmpgClaim
 /* Lock the name until the transaction's end; ERROR when the model exists, or an upload is in the way. */
 void		plmpg_claim(const char *model, const char *command, PlmpgClaim claim);
 
-/* Check the stored files of a claimed model and make it visible.  manifest: of bundled models, else NULL. */
-void		plmpg_install(const char *model, const char *manifest);
+/* Check the stored files of a claimed model and make it visible.  manifest: of bundled models, else NULL.  metrics: jsonb, 0: none. */
+void		plmpg_install(const char *model, const char *manifest, Datum metrics);
 
 /* Is it a file that models are made of, with a name that every encoding can hold? */
 bool		plmpg_file_is_wanted(const char *name);

@@ -86,7 +86,7 @@ label_array(const PlmModelInfo *info)
 }
 
 static void
-write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha256[PLM_KEY_BYTES])
+write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha256[PLM_KEY_BYTES], Datum metrics)
 {
 	PlmpgNewModel row = {
 		.model = store->model,
@@ -98,7 +98,8 @@ write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha25
 		.max_tokens = info->config.max_tokens,
 		.parameters = info->parameters,
 		.bytes = (int64) store->bytes,
-		.config = plmpg_jsonb(plmpg_store_text(store, "config.json")),
+		.config = plmpg_jsonb(plmpg_store_text(store, info->config.task == PLM_TASK_TOKENIZER ? "product_llm.json" : "config.json")),
+		.metrics = metrics,
 		.labels = label_array(info),
 		.files_of = store->model,
 	};
@@ -108,7 +109,7 @@ write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha25
 }
 
 void
-plmpg_install(const char *model, const char *manifest)
+plmpg_install(const char *model, const char *manifest, Datum metrics)
 {
 	PlmpgStore *store = plmpg_store_open(model, GetLatestSnapshot());
 	unsigned char sha256[PLM_KEY_BYTES];
@@ -127,7 +128,7 @@ plmpg_install(const char *model, const char *manifest)
 		plmpg_manifest_check(manifest, model, store);
 	plmpg_arena(&arena, &hook);
 	plmpg_store_check(store, plm_model_check(&store->set, &arena, &info, &err), &err);
-	write_row(store, &info, sha256);
+	write_row(store, &info, sha256, metrics);
 	plm_arena_free(&arena);
 	plmpg_store_close(store);
 }
@@ -174,7 +175,7 @@ product_llm_install_model(PG_FUNCTION_ARGS)
 	char	   *model = plmpg_model_name(PG_GETARG_TEXT_PP(0));
 
 	plmpg_claim(model, "product_llm.install_model()", PLMPG_CLAIM_UPLOAD);
-	plmpg_install(model, NULL);
+	plmpg_install(model, NULL, (Datum) 0);
 	PG_RETURN_VOID();
 }
 

@@ -41,6 +41,10 @@ plmpg_one_select(const char *what, const char *hint, const char *sql)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be one SELECT", what),
 				 errhint("%s", hint)));
+	if (((SelectStmt *) raw->stmt)->lockingClause != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not lock rows", what)));
 	if (raw->stmt_len > 0)
 		copy[raw->stmt_location + raw->stmt_len] = '\0';
 	return copy + raw->stmt_location;
@@ -101,21 +105,21 @@ fits(PlmpgColumnKind kind, Oid type)
 static void
 check_columns(const PlmpgQuerySpec *spec, TupleDesc desc)
 {
-	static const char *const wanted[] = {"text", "a number", "a single value", "a value or an array of them"};
+	static const char *const wanted[] = {"of a text type", "a number", "a single value", "a value or an array of them"};
 
 	if (desc->natts < spec->least || desc->natts > spec->most)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 spec->least == spec->most ?
-				 errmsg("%s must have %d column(s), not %d", spec->what, spec->least, desc->natts) :
+				 errmsg("%s must have %d %s, not %d", spec->what, spec->least, spec->least == 1 ? "column" : "columns", desc->natts) :
 				 errmsg("%s must have %d to %d columns, not %d", spec->what, spec->least, spec->most, desc->natts),
 				 errhint("%s", spec->hint)));
 	for (int i = 0; i < desc->natts; i++)
 		if (!fits(spec->columns[i].kind, TupleDescAttr(desc, i)->atttypid))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d of the %s, the %s, must be %s, not of type %s", i + 1, spec->what, spec->columns[i].name,
-							wanted[spec->columns[i].kind], format_type_be(TupleDescAttr(desc, i)->atttypid)),
+					 errmsg("column %d of the %s must be %s, not %s", i + 1, spec->what, wanted[spec->columns[i].kind],
+							format_type_be(TupleDescAttr(desc, i)->atttypid)),
 					 errhint("%s", spec->hint)));
 }
 

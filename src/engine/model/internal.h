@@ -95,6 +95,9 @@ PlmStatus	plm_run_texts(const PlmModel *model, int64_t n, const PlmInput *inputs
 extern const PlmHead plm_head_embed;	/* width is config.dimensions: copy and set */
 extern const PlmHead plm_head_classify; /* width is config.labels */
 
+/* An error for a tokenizer alone, which cannot compute. */
+PlmStatus	plm_weights_needed(const PlmModel *model, PlmError *err);
+
 /* Can embed() work?  An error that names the pooler when it is needed and absent. */
 PlmStatus	plm_embed_possible(const PlmModel *model, PlmError *err);
 PlmStatus	plm_mask_possible(const PlmModel *model, PlmError *err);

@@ -33,6 +33,8 @@ compile_tokenizer(const PlmFileSet *set, PlmArena *arena, Files *f, PlmError *er
 	PLM_TRY(plm_file_text(set, "added_tokens.json", TOKENIZER_BYTES, arena, &files.added_tokens_json, err));
 	PLM_TRY(plm_tokenizer_compile(&files, arena, &f->blob, &f->blob_bytes, err));
 	PLM_TRY(plm_tokenizer_open(f->blob, f->blob_bytes, &tokenizer, err));
+	if (f->config.task == PLM_TASK_TOKENIZER)
+		f->config.vocab = tokenizer.tokens;
 	if (tokenizer.tokens > f->config.vocab)
 		return plm_fail(err, PLM_ECORRUPT, 0, "the tokenizer has %" PRId32 " tokens, the configuration's vocabulary only %"
 						PRId32, tokenizer.tokens, f->config.vocab);
@@ -44,7 +46,8 @@ read_files(const PlmFileSet *set, PlmPrecision precision, PlmArena *arena, Files
 {
 	memset(f, 0, sizeof(*f));
 	PLM_TRY(plm_config_read(set, arena, &f->config, &f->labels, err));
-	PLM_TRY(plm_params_resolve(set, &f->config, precision, arena, &f->plan, err));
+	if (f->config.task != PLM_TASK_TOKENIZER)
+		PLM_TRY(plm_params_resolve(set, &f->config, precision, arena, &f->plan, err));
 	return compile_tokenizer(set, arena, f, err);
 }
 
@@ -56,6 +59,8 @@ plm_model_check(const PlmFileSet *set, PlmArena *arena, PlmModelInfo *info, PlmE
 	memset(info, 0, sizeof(*info));
 	PLM_TRY(plm_config_precision(set, arena, &info->precision, err));
 	PLM_TRY(read_files(set, info->precision, arena, &f, err));
+	if (f.config.task == PLM_TASK_TOKENIZER)
+		info->precision = PLM_PREC_F32;
 	for (int64_t i = 0; i < f.plan.n; i++)
 	{
 		PLM_TRY(plm_param_read(&f.plan.params[i], NULL, arena, err));
@@ -146,7 +151,8 @@ list_sections(const Files *f, PlmArena *arena, PlmSection **out, int64_t *n, Plm
 
 	if (s == NULL)
 		return plm_arena_refused(arena, bytes, err);
-	memcpy(s, f->plan.sections, (size_t) of_params * sizeof(PlmSection));
+	if (of_params > 0)
+		memcpy(s, f->plan.sections, (size_t) of_params * sizeof(PlmSection));
 	s[of_params] = blob_section("config", sizeof(PlmConfig));
 	s[of_params + 1] = blob_section("tokenizer", f->blob_bytes);
 	s[of_params + 2] = blob_section("labels", label_bytes(f));

@@ -122,6 +122,7 @@ void
 plm_learner_close(PlmLearner *l)
 {
 	PlmArena	arena;
+	PlmHook		hook;
 
 	if (l == NULL)
 		return;
@@ -129,8 +130,7 @@ plm_learner_close(PlmLearner *l)
 	plm_learn_texts_release(&l->memory, &l->pieces);
 	/* The learner lives in its own arena, the hook in the learner. */
 	arena = l->arena;
-	PlmHook		hook = l->hook;
-
+	hook = l->hook;
 	arena.hook = &hook;
 	plm_arena_free(&arena);
 }
