@@ -22,14 +22,14 @@ CREATE TABLE model (
 );
 COMMENT ON TABLE model IS 'the models of this database; a row never changes once it is there';
 COMMENT ON COLUMN model.model IS 'name, the first argument of every function';
-COMMENT ON COLUMN model.architecture IS 'class that the model''s config.json names';
-COMMENT ON COLUMN model.task IS 'what its head is for: embedding, classification, ranking or masked_lm';
+COMMENT ON COLUMN model.architecture IS 'class that the model''s config.json names; of a tokenizer alone, the tokenizer''s';
+COMMENT ON COLUMN model.task IS 'what its head is for: embedding, classification, ranking, masked_lm, or tokenizer for one without weights';
 COMMENT ON COLUMN model.precision IS 'of its weights in memory: f32, bf16 or int8';
-COMMENT ON COLUMN model.dimensions IS 'length of an embedding';
+COMMENT ON COLUMN model.dimensions IS 'length of an embedding; 0 for a tokenizer alone';
 COMMENT ON COLUMN model.max_tokens IS 'longest input, special tokens included';
 COMMENT ON COLUMN model.parameters IS 'number of weights';
 COMMENT ON COLUMN model.bytes IS 'size of its files; of a quantized model, which has none, size in memory';
-COMMENT ON COLUMN model.config IS 'its config.json';
+COMMENT ON COLUMN model.config IS 'its config.json; of a tokenizer alone, its product_llm.json';
 COMMENT ON COLUMN model.labels IS 'names of its classes';
 COMMENT ON COLUMN model.sha256 IS
 	'identity: sha256 over the sha256sum lines of its files by name; of a quantized model, over its base''s and the precision';

@@ -10,6 +10,7 @@ REVOKE EXECUTE ON FUNCTION install_model(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION export_model(text, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION drop_model(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION quantize_model(text, text, text) FROM PUBLIC;
+REVOKE EXECUTE ON PROCEDURE train_tokenizer(text, text, int, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION model_changed() FROM PUBLIC;
 -- Row-level security says whose catalogs one may change.
 GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_events, catalog_forgotten, catalog_progress TO PUBLIC;

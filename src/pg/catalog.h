@@ -202,11 +202,11 @@ typedef enum PlmpgClaim
 /* Lock the name until the transaction's end; ERROR when the model exists, or an upload is in the way. */
 void		plmpg_claim(const char *model, const char *command, PlmpgClaim claim);
 
-/* Check the stored files of a claimed model and make it visible.  manifest: of bundled models, else NULL. */
-void		plmpg_install(const char *model, const char *manifest);
-
-/* The same for files that were made here: of what (NULL: nothing), and what was measured (jsonb, 0: nothing). */
-void		plmpg_install_made(const char *model, const char *parent, Datum metrics);
+/*
+ * Check the stored files of a claimed model and make it visible.  manifest: of bundled models, else NULL.  parent, metrics (jsonb; 0: none): of
+ * models that were made here, of what and what was measured.
+ */
+void		plmpg_install(const char *model, const char *manifest, const char *parent, Datum metrics);
 
 /* Is it a file that models are made of, with a name that every encoding can hold? */
 bool		plmpg_file_is_wanted(const char *name);

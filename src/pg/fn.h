@@ -79,7 +79,16 @@ typedef struct PlmpgMemo
 
 PlmpgMemo  *plmpg_memo(FunctionCallInfo fcinfo);
 
-/* The model of that name, looked up only when the name or any model has changed; then the values are dropped. */
+/* The tokenizer of the model of that name, which may be a tokenizer alone: as plmpg_memo_model(). */
+const PlmpgModel *plmpg_memo_tokenizer(PlmpgMemo *memo, text *name);
+
+/* ERROR when the model is a tokenizer alone. */
+void		plmpg_require_weights(const PlmpgModel *model);
+
+/*
+ * The model of that name, looked up only when the name or any model has changed; then the values are dropped.  ERROR when it
+ * has no weights.
+ */
 const PlmpgModel *plmpg_memo_model(PlmpgMemo *memo, text *name);
 
 /* The values made from these bytes, or NULL when the memo holds others. */

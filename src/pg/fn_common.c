@@ -209,7 +209,7 @@ forget_values(PlmpgMemo *memo)
 }
 
 const PlmpgModel *
-plmpg_memo_model(PlmpgMemo *memo, text *name)
+plmpg_memo_tokenizer(PlmpgMemo *memo, text *name)
 {
 	MemoryContext old;
 
@@ -227,6 +227,25 @@ plmpg_memo_model(PlmpgMemo *memo, text *name)
 	memo->name = cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	MemoryContextSwitchTo(old);
 	return memo->model;
+}
+
+void
+plmpg_require_weights(const PlmpgModel *model)
+{
+	if (model->config->task == PLM_TASK_TOKENIZER)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" has no weights: it is a tokenizer", model->name),
+				 errhint("product_llm.pretrain(.., base => '%s') makes a model of it.", model->name)));
+}
+
+const PlmpgModel *
+plmpg_memo_model(PlmpgMemo *memo, text *name)
+{
+	const PlmpgModel *model = plmpg_memo_tokenizer(memo, name);
+
+	plmpg_require_weights(model);
+	return model;
 }
 
 const float *

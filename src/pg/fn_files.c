@@ -150,7 +150,7 @@ load_directory(const char *model, const char *root, const char *manifest)
 				 errhint("A Hugging Face directory has config.json, model.safetensors and vocab.txt or tokenizer.json.")));
 	foreach(cell, names)
 		store_file(model, root, lfirst(cell));
-	plmpg_install(model, manifest);
+	plmpg_install(model, manifest, NULL, (Datum) 0);
 }
 
 /* ERROR: there is no such bundled model; the hint names those there are. */

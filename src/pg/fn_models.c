@@ -98,7 +98,7 @@ write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha25
 		.max_tokens = info->config.max_tokens,
 		.parameters = info->parameters,
 		.bytes = (int64) store->bytes,
-		.config = plmpg_jsonb(plmpg_store_text(store, "config.json")),
+		.config = plmpg_jsonb(plmpg_store_text(store, info->config.task == PLM_TASK_TOKENIZER ? "product_llm.json" : "config.json")),
 		.labels = label_array(info),
 		.files_of = store->model,
 		.parent = parent,
@@ -109,8 +109,8 @@ write_row(PlmpgStore *store, const PlmModelInfo *info, const unsigned char sha25
 	plmpg_write_model(&row);
 }
 
-static void
-install(const char *model, const char *manifest, const char *parent, Datum metrics)
+void
+plmpg_install(const char *model, const char *manifest, const char *parent, Datum metrics)
 {
 	PlmpgStore *store = plmpg_store_open(model, GetLatestSnapshot());
 	unsigned char sha256[PLM_KEY_BYTES];
@@ -132,18 +132,6 @@ install(const char *model, const char *manifest, const char *parent, Datum metri
 	write_row(store, &info, sha256, parent, metrics);
 	plm_arena_free(&arena);
 	plmpg_store_close(store);
-}
-
-void
-plmpg_install(const char *model, const char *manifest)
-{
-	install(model, manifest, NULL, (Datum) 0);
-}
-
-void
-plmpg_install_made(const char *model, const char *parent, Datum metrics)
-{
-	install(model, NULL, parent, metrics);
 }
 
 PG_FUNCTION_INFO_V1(product_llm_put_model_file);
@@ -188,7 +176,7 @@ product_llm_install_model(PG_FUNCTION_ARGS)
 	char	   *model = plmpg_model_name(PG_GETARG_TEXT_PP(0));
 
 	plmpg_claim(model, "product_llm.install_model()", PLMPG_CLAIM_UPLOAD);
-	plmpg_install(model, NULL);
+	plmpg_install(model, NULL, NULL, (Datum) 0);
 	PG_RETURN_VOID();
 }
 

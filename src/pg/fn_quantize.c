@@ -3,6 +3,8 @@
  */
 #include "catalog.h"
 
+#include "fn.h"
+
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -160,6 +162,7 @@ product_llm_quantize_model(PG_FUNCTION_ARGS)
 	plmpg_catalog_lock(base, ShareLock);
 	if (!plmpg_catalog_find(base, GetLatestSnapshot(), &row))
 		plmpg_catalog_missing(base);
+	plmpg_require_weights(plmpg_model_get(base_name));
 	if (row.precision == precision)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -70,7 +70,7 @@ PG_FUNCTION_INFO_V1(product_llm_tokenize);
 Datum
 product_llm_tokenize(PG_FUNCTION_ARGS)
 {
-	const PlmpgModel *model = plmpg_memo_model(plmpg_memo(fcinfo), PG_GETARG_TEXT_PP(0));
+	const PlmpgModel *model = plmpg_memo_tokenizer(plmpg_memo(fcinfo), PG_GETARG_TEXT_PP(0));
 	PlmText		input = plmpg_utf8(PG_GETARG_TEXT_PP(1));
 	bool		truncate = PG_GETARG_BOOL(2);
 	const PlmTokenizer *tokenizer = plm_model_tokenizer(model->model);
@@ -107,7 +107,7 @@ PG_FUNCTION_INFO_V1(product_llm_count_tokens);
 Datum
 product_llm_count_tokens(PG_FUNCTION_ARGS)
 {
-	const PlmpgModel *model = plmpg_memo_model(plmpg_memo(fcinfo), PG_GETARG_TEXT_PP(0));
+	const PlmpgModel *model = plmpg_memo_tokenizer(plmpg_memo(fcinfo), PG_GETARG_TEXT_PP(0));
 	PlmText		input = plmpg_utf8(PG_GETARG_TEXT_PP(1));
 	PlmHook		hook;
 	PlmArena	arena;

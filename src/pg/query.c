@@ -41,6 +41,10 @@ plmpg_one_select(const char *what, const char *hint, const char *sql)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be one SELECT", what),
 				 errhint("%s", hint)));
+	if (((SelectStmt *) raw->stmt)->lockingClause != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not lock rows", what)));
 	if (raw->stmt_len > 0)
 		copy[raw->stmt_location + raw->stmt_len] = '\0';
 	return copy + raw->stmt_location;
@@ -107,7 +111,7 @@ check_columns(const PlmpgQuerySpec *spec, TupleDesc desc)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 spec->least == spec->most ?
-				 errmsg("%s must have %d column(s), not %d", spec->what, spec->least, desc->natts) :
+				 errmsg("%s must have %d %s, not %d", spec->what, spec->least, spec->least == 1 ? "column" : "columns", desc->natts) :
 				 errmsg("%s must have %d to %d columns, not %d", spec->what, spec->least, spec->most, desc->natts),
 				 errhint("%s", spec->hint)));
 	for (int i = 0; i < desc->natts; i++)

@@ -535,7 +535,7 @@ install(PlmpgTrainRun *run)
 
 	plmpg_claim(run->model, "a training", PLMPG_CLAIM_NEW);
 	write_files(run);
-	plmpg_install_made(run->model, run->base, metrics);
+	plmpg_install(run->model, NULL, run->base, metrics);
 	plmpg_checkpoint_delete(run);
 	plmpg_run_end(run, "done", NULL, metrics);
 }

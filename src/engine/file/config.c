@@ -20,7 +20,7 @@
 const char *
 plm_task_name(PlmTaskKind task)
 {
-	static const char *const names[] = {"embedding", "classification", "ranking", "masked_lm"};
+	static const char *const names[] = {"embedding", "classification", "ranking", "masked_lm", "tokenizer"};
 
 	return (unsigned) task < sizeof(names) / sizeof(names[0]) ? names[task] : "unknown";
 }
@@ -389,7 +389,7 @@ plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmTe
 	*labels = NULL;
 	PLM_TRY(plm_json_file(set, "config.json", 0, arena, &doc, err));
 	if (doc.root == NULL)
-		return plm_fail(err, PLM_ENOTFOUND, 0, "there is no config.json");
+		return plm_config_tokenizer(set, arena, config, err);
 	status = read_root(doc.root, arena, config, labels, err);
 	plm_json_close(&doc);
 	PLM_TRY(status);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DEFAULT_POSITIONS 512	/* BERT's: of a tokenizer that does not say how long a text may be */
+
 static PlmStatus
 not_object(const char *file, PlmError *err)
 {
@@ -443,6 +445,28 @@ plm_config_override(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, P
 		status = read_override(&(PlmJsonReader) {doc.root, "product_llm.json", err}, config);
 	plm_json_close(&doc);
 	return status;
+}
+
+PlmStatus
+plm_config_tokenizer(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err)
+{
+	JsonDocument doc;
+	const char *task = NULL;
+	PlmStatus	status = PLM_OK;
+	bool		alone;
+
+	PLM_TRY(plm_json_file(set, "product_llm.json", 0, arena, &doc, err));
+	if (doc.root != NULL)
+		status = plm_json_string(&(PlmJsonReader) {doc.root, "product_llm.json", err}, "task", NULL, &task);
+	alone = task != NULL && strcmp(task, "tokenizer") == 0;
+	plm_json_close(&doc);
+	PLM_TRY(status);
+	if (!alone)
+		return plm_fail(err, PLM_ENOTFOUND, 0, "there is no config.json");
+	config->task = PLM_TASK_TOKENIZER;
+	strcpy(config->architecture, "BertTokenizer");
+	config->positions = DEFAULT_POSITIONS;
+	return plm_config_max_tokens(set, arena, config, err);
 }
 
 PlmStatus

@@ -34,6 +34,8 @@ PlmStatus	plm_config_max_tokens(const PlmFileSet *set, PlmArena *arena, PlmConfi
 PlmStatus	plm_config_check_case(const PlmFileSet *set, PlmArena *arena, PlmError *err);
 /* Prompts of config_sentence_transformers.json. */
 PlmStatus	plm_config_prompts(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err);
+/* A directory without config.json: a tokenizer alone, if product_llm.json says so, else an error. */
+PlmStatus	plm_config_tokenizer(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err);
 /* product_llm.json over all of the above. */
 PlmStatus	plm_config_override(const PlmFileSet *set, PlmArena *arena, PlmConfig *config, PlmError *err);
 

@@ -90,10 +90,11 @@ typedef enum PlmPooling
 
 typedef enum PlmTaskKind
 {
-	PLM_TASK_EMBEDDING = 0, PLM_TASK_CLASSIFICATION, PLM_TASK_RANKING, PLM_TASK_MASKED_LM
+	PLM_TASK_EMBEDDING = 0, PLM_TASK_CLASSIFICATION, PLM_TASK_RANKING, PLM_TASK_MASKED_LM,
+	PLM_TASK_TOKENIZER			/* a tokenizer alone, without weights */
 } PlmTaskKind;
 
-const char *plm_task_name(PlmTaskKind task);	/* embedding, classification, ranking, masked_lm */
+const char *plm_task_name(PlmTaskKind task);	/* embedding, classification, ranking, masked_lm, tokenizer */
 
 typedef enum PlmProblem
 {
@@ -158,6 +159,9 @@ typedef struct PlmConfig
  * ({"prompts": {"query": ..., "document": ...}, "pooling": "mean", "precision": ...}), which wins.
  * pooling: mean, cls, max, mean_sqrt_len, last or pooler (for a directory without Dense modules).
  * labels: (config->labels) names from id2label, in the arena.
+ *
+ * A tokenizer alone is a model, too: without config.json, and with {"task": "tokenizer"} in product_llm.json.  Then only
+ * task, architecture ("BertTokenizer"), and max_tokens (512 when not said) are set, and the vocabulary is the tokenizer's.
  */
 PlmStatus	plm_config_read(const PlmFileSet *set, PlmArena *arena, PlmConfig *config,
 							PlmText **labels, PlmError *err);

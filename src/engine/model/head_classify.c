@@ -49,6 +49,7 @@ plm_logits(const PlmModel *model, int64_t n, const PlmInput *inputs,
 {
 	PlmHead		head = plm_head_classify;
 
+	PLM_TRY(plm_weights_needed(model, err));
 	if (!plm_model_can(model, PLM_TASK_CLASSIFICATION))
 		return plm_fail(err, PLM_EARG, 0, "the model has no sequence classification head");
 	head.width = model->config.labels;

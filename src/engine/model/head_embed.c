@@ -131,6 +131,7 @@ plm_embed_possible(const PlmModel *model, PlmError *err)
 {
 	const PlmConfig *c = &model->config;
 
+	PLM_TRY(plm_weights_needed(model, err));
 	for (int i = 0; i < c->n_pooling; i++)
 		if (c->pooling[i] == PLM_POOL_POOLER && !model->part[PLM_PART_POOLER])
 			return plm_fail(err, PLM_EARG, 0, "the model's embedding needs a pooler, which its files do not have");

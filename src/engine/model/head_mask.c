@@ -35,6 +35,7 @@ plm_mask_logits(const PlmModel *model, int64_t rows, const float *x, float *h, f
 PlmStatus
 plm_mask_possible(const PlmModel *model, PlmError *err)
 {
+	PLM_TRY(plm_weights_needed(model, err));
 	if (!model->part[PLM_PART_MASK])
 		return plm_fail(err, PLM_EARG, 0, "the model has no masked-language head");
 	if (model->tokenizer.mask < 0)

@@ -36,6 +36,7 @@ plm_hidden_states(const PlmModel *model, const PlmEncoding *encoding, const PlmO
 	size_t		bytes;
 	PlmStatus	status;
 
+	PLM_TRY(plm_weights_needed(model, err));
 	if (encoding->n < 1 || encoding->n > c->positions)
 		return plm_fail(err, PLM_EARG, 0, "%" PRId64 " tokens do not fit the model's %" PRId32 " positions",
 						encoding->n, c->positions);

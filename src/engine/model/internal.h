@@ -56,8 +56,11 @@ struct PlmModel
  */
 void		plm_model_bind(PlmModel *model, const PlmParamPlan *plan, const void *const *data);
 
-/* The tokenizer of a directory, compiled into the arena; it must fit the configuration's vocabulary. */
-PlmStatus	plm_model_tokenizer_compile(const PlmFileSet *set, const PlmConfig *config, PlmArena *arena, void **blob,
+/*
+ * The tokenizer of a directory, compiled into the arena; it must fit the configuration's vocabulary, which is its own where
+ * the directory is nothing but a tokenizer.
+ */
+PlmStatus	plm_model_tokenizer_compile(const PlmFileSet *set, PlmConfig *config, PlmArena *arena, void **blob,
 										size_t *bytes, PlmError *err);
 
 /* ---- block.c ---- */
@@ -146,6 +149,9 @@ PlmStatus	plm_run_texts(const PlmModel *model, int64_t n, const PlmInput *inputs
 
 extern const PlmHead plm_head_embed;	/* width is config.dimensions: copy and set */
 extern const PlmHead plm_head_classify; /* width is config.labels */
+
+/* An error for a tokenizer alone, which cannot compute. */
+PlmStatus	plm_weights_needed(const PlmModel *model, PlmError *err);
 
 /* Can embed() work?  An error that names the pooler when it is needed and absent. */
 PlmStatus	plm_embed_possible(const PlmModel *model, PlmError *err);

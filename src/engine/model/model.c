@@ -241,13 +241,19 @@ open_model(const PlmPackedFile *file, PlmArena *arena, PlmArena *work, PlmModel 
 	if (m == NULL)
 		return plm_arena_refused(arena, sizeof(PlmModel), err);
 	PLM_TRY(read_config(file, &m->config, err));
-	PLM_TRY(plm_arch_find(m->config.model_type, &m->arch, err));
 	PLM_TRY(find_blob(file, "tokenizer", &tokenizer, err));
 	PLM_TRY(plm_tokenizer_open(file->base + tokenizer->offset, (size_t) tokenizer->bytes, &m->tokenizer, err));
 	if (m->tokenizer.tokens > m->config.vocab)
 		return plm_fail(err, PLM_ECORRUPT, 0, "tokenizer has %" PRId32 " tokens, the vocabulary %" PRId32,
 						m->tokenizer.tokens, m->config.vocab);
 	PLM_TRY(read_labels(file, arena, m, err));
+	if (m->config.task == PLM_TASK_TOKENIZER)
+	{
+		m->precision = PLM_PREC_F32;
+		*out = m;
+		return PLM_OK;
+	}
+	PLM_TRY(plm_arch_find(m->config.model_type, &m->arch, err));
 	m->blocks = plm_arena_zero(arena, (size_t) m->config.layers * sizeof(PlmBlock));
 	if (m->blocks == NULL)
 		return plm_arena_refused(arena, (size_t) m->config.layers * sizeof(PlmBlock), err);
@@ -294,12 +300,22 @@ plm_model_precision(const PlmModel *model)
 	return model->precision;
 }
 
+PlmStatus
+plm_weights_needed(const PlmModel *model, PlmError *err)
+{
+	if (model->config.task != PLM_TASK_TOKENIZER)
+		return PLM_OK;
+	return plm_fail(err, PLM_EARG, 0, "the model is a tokenizer alone and has no weights");
+}
+
 bool
 plm_model_can(const PlmModel *model, PlmTaskKind task)
 {
-	bool		classifies = model->config.labels > 0 && model->part[PLM_PART_CLASSIFIER]
-		&& model->part[model->arch->classifier_part];
+	bool		classifies;
 
+	if (model->config.task == PLM_TASK_TOKENIZER)
+		return task == PLM_TASK_TOKENIZER;
+	classifies = model->config.labels > 0 && model->part[PLM_PART_CLASSIFIER] && model->part[model->arch->classifier_part];
 	switch (task)
 	{
 		case PLM_TASK_EMBEDDING:
@@ -310,6 +326,8 @@ plm_model_can(const PlmModel *model, PlmTaskKind task)
 			return classifies && model->config.labels == 1;
 		case PLM_TASK_MASKED_LM:
 			return plm_mask_possible(model, NULL) == PLM_OK;
+		case PLM_TASK_TOKENIZER:
+			return true;
 	}
 	return false;
 }

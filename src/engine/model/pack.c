@@ -21,7 +21,7 @@ typedef struct Files
 } Files;
 
 PlmStatus
-plm_model_tokenizer_compile(const PlmFileSet *set, const PlmConfig *config, PlmArena *arena, void **blob, size_t *bytes,
+plm_model_tokenizer_compile(const PlmFileSet *set, PlmConfig *config, PlmArena *arena, void **blob, size_t *bytes,
 							PlmError *err)
 {
 	PlmTokenizerFiles files;
@@ -34,6 +34,8 @@ plm_model_tokenizer_compile(const PlmFileSet *set, const PlmConfig *config, PlmA
 	PLM_TRY(plm_file_text(set, "added_tokens.json", TOKENIZER_BYTES, arena, &files.added_tokens_json, err));
 	PLM_TRY(plm_tokenizer_compile(&files, arena, blob, bytes, err));
 	PLM_TRY(plm_tokenizer_open(*blob, *bytes, &tokenizer, err));
+	if (config->task == PLM_TASK_TOKENIZER)
+		config->vocab = tokenizer.tokens;
 	if (tokenizer.tokens > config->vocab)
 		return plm_fail(err, PLM_ECORRUPT, 0, "the tokenizer has %" PRId32 " tokens, the configuration's vocabulary only %"
 						PRId32, tokenizer.tokens, config->vocab);
@@ -45,7 +47,8 @@ read_files(const PlmFileSet *set, PlmPrecision precision, PlmArena *arena, Files
 {
 	memset(f, 0, sizeof(*f));
 	PLM_TRY(plm_config_read(set, arena, &f->config, &f->labels, err));
-	PLM_TRY(plm_params_resolve(set, &f->config, precision, arena, &f->plan, err));
+	if (f->config.task != PLM_TASK_TOKENIZER)
+		PLM_TRY(plm_params_resolve(set, &f->config, precision, arena, &f->plan, err));
 	return plm_model_tokenizer_compile(set, &f->config, arena, &f->blob, &f->blob_bytes, err);
 }
 
@@ -57,6 +60,8 @@ plm_model_check(const PlmFileSet *set, PlmArena *arena, PlmModelInfo *info, PlmE
 	memset(info, 0, sizeof(*info));
 	PLM_TRY(plm_config_precision(set, arena, &info->precision, err));
 	PLM_TRY(read_files(set, info->precision, arena, &f, err));
+	if (f.config.task == PLM_TASK_TOKENIZER)
+		info->precision = PLM_PREC_F32;
 	for (int64_t i = 0; i < f.plan.n; i++)
 	{
 		PLM_TRY(plm_param_read(&f.plan.params[i], NULL, arena, err));
@@ -147,7 +152,8 @@ list_sections(const Files *f, PlmArena *arena, PlmSection **out, int64_t *n, Plm
 
 	if (s == NULL)
 		return plm_arena_refused(arena, bytes, err);
-	memcpy(s, f->plan.sections, (size_t) of_params * sizeof(PlmSection));
+	if (of_params > 0)
+		memcpy(s, f->plan.sections, (size_t) of_params * sizeof(PlmSection));
 	s[of_params] = blob_section("config", sizeof(PlmConfig));
 	s[of_params + 1] = blob_section("tokenizer", f->blob_bytes);
 	s[of_params + 2] = blob_section("labels", label_bytes(f));

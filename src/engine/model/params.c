@@ -55,6 +55,12 @@ PlmStatus
 plm_config_validate(const PlmConfig *c, PlmError *err)
 {
 	PLM_TRY(range("vocabulary size", c->vocab, 1, MAX_VOCAB, err));
+	PLM_TRY(range("task", c->task, 0, PLM_TASK_TOKENIZER, err));
+	if (c->task == PLM_TASK_TOKENIZER)
+	{
+		PLM_TRY(range("number of labels", c->labels, 0, 0, err));
+		return range("maximum of tokens", c->max_tokens, 2, MAX_VOCAB, err);
+	}
 	PLM_TRY(range("hidden size", c->width, 1, MAX_WIDTH, err));
 	PLM_TRY(range("number of layers", c->layers, 1, MAX_LAYERS, err));
 	PLM_TRY(range("number of attention heads", c->heads, 1, c->width, err));

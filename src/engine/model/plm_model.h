@@ -41,7 +41,7 @@ const PlmConfig *plm_model_config(const PlmModel *model);
 const PlmTokenizer *plm_model_tokenizer(const PlmModel *model);
 PlmText		plm_model_label(const PlmModel *model, int64_t i);
 PlmPrecision plm_model_precision(const PlmModel *model);
-bool		plm_model_can(const PlmModel *model, PlmTaskKind task);	/* every encoder can embed */
+bool		plm_model_can(const PlmModel *model, PlmTaskKind task);	/* every encoder can embed; each model can tokenize */
 
 /* How to compute; memory is refused beyond limit (0: none).  The hook serves workspaces. */
 typedef struct PlmOptions

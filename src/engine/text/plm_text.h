@@ -101,4 +101,59 @@ PlmStatus	plm_term_distance(PlmText a, PlmText b, int64_t most, PlmWorker *worke
 /* The different trigrams of "^^term$" by characters, in the order of their bytes; array and texts live in the arena. */
 PlmStatus	plm_term_grams(PlmText term, PlmWorker *worker, PlmArena *arena, PlmText **grams, int64_t *n, PlmError *err);
 
+/* ---- learning a WordPiece vocabulary from texts: learn.c ---- */
+
+#define PLM_LEARN_LEAST 6		/* pieces: the special tokens and one more */
+#define PLM_LEARN_MOST 1000000
+
+typedef struct PlmLearnOptions
+{
+	int32_t		vocabulary;		/* pieces wanted, special tokens included */
+	bool		lowercase;
+	bool		strip_accents;
+	int64_t		min_frequency;	/* a pair of pieces is merged when it occurs at least so often */
+	int32_t		alphabet;		/* at most so many characters, the most frequent; 0: one third of the vocabulary, at least 1,000 */
+
+	/*
+	 * Runs of Chinese characters stay together as words, so that pieces longer than one character are learnt; the tokenizer
+	 * then says tokenize_chinese_chars false.  As BERT has it, a word of more than 100 characters is one unknown token.
+	 */
+	bool		cjk_pieces;
+} PlmLearnOptions;
+
+/* lowercase and strip_accents true, min_frequency 2, cjk_pieces false. */
+void		plm_learn_defaults(PlmLearnOptions *options);
+
+/* Texts in, vocabulary out; allocates over the hook, whose stop is polled, at most memory_limit bytes (0: no limit). */
+typedef struct PlmLearner PlmLearner;
+
+/* PLM_EARG for options out of range.  A failure leaves nothing to free. */
+PlmStatus	plm_learner_open(const PlmLearnOptions *options, const PlmHook *hook, size_t memory_limit, PlmLearner **out,
+							 PlmError *err);
+
+/* Count the words of one text, cut exactly as the tokenizer will cut it. */
+PlmStatus	plm_learner_add(PlmLearner *learner, PlmText text, PlmError *err);
+
+typedef struct PlmLearnt
+{
+	int64_t		texts;
+	int64_t		words;			/* in the texts */
+	int64_t		different_words;
+	int64_t		characters;		/* different ones */
+	int64_t		pieces;			/* lines of vocab.txt */
+	int64_t		alphabet;		/* pieces of one character among them */
+	PlmText		vocab_txt;
+	PlmText		tokenizer_config_json;
+} PlmLearnt;
+
+/*
+ * The most frequent pair of neighbouring pieces becomes a piece, again and again (Sennrich et al. 2016), among equals the
+ * pair whose pieces came first.  The vocabulary depends on the words and their counts alone, not on the order of the texts.
+ * [PAD] [UNK] [CLS] [SEP] [MASK] come first, then characters by frequency, then the merged pieces in their order.  A
+ * character that is in the alphabet is there in both its forms, as the beginning of a word and behind "##", when it can be.
+ * Texts of *out live in the arena.  To be called once.
+ */
+PlmStatus	plm_learner_finish(PlmLearner *learner, PlmArena *arena, PlmLearnt *out, PlmError *err);
+void		plm_learner_close(PlmLearner *learner);
+
 #endif							/* PLM_TEXT_H */

@@ -314,6 +314,9 @@ typedef struct PlmRunState
 	bool		swallow;		/* the token below strips the spaces that follow */
 	int32_t		swallow_id;
 	PlmAlign	swallow_span;
+	/* when set, words go here in place of the model; they are as in plm_word_end() */
+	void		(*take_word) (struct PlmRunState *r);
+	void	   *take_arg;
 	/* the word being read */
 	uint32_t	word_cap;
 	uint32_t	word_n;			/* characters; word_cap + 1: longer than the model takes */

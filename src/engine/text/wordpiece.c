@@ -87,7 +87,9 @@ plm_word_end(PlmRunState *r)
 {
 	uint32_t	n = 0;
 
-	if (r->word_n > 0 && !r->done)
+	if (r->word_n > 0 && r->take_word != NULL && !r->done)
+		r->take_word(r);
+	else if (r->word_n > 0 && !r->done)
 	{
 		if (r->word_n <= r->word_cap)
 		{
