@@ -1,0 +1,30 @@
+#!/bin/sh
+# "make model": the bundled model from nothing but texts, in a cluster of its own that stays until the model is made, so that a
+# run which is stopped goes on when it is called again.  MODEL_OUT: where the directory goes (models/shop-mini).
+set -eu
+. "$(dirname "$0")/cluster.sh"
+data=${PLM_SHARED:-$top/../shared}/data
+out=${MODEL_OUT:-$top/models/shop-mini}
+kept=$top/build/model-cluster
+[ -d "$data/icecat" ] || { echo "model: there is no folder $data" >&2; exit 1; }
+data=$(cd "$data" && pwd)
+build_all
+if [ -e "$kept" ] && [ -d "$(cat "$kept")/db/data" ]; then
+	work=$(cat "$kept")
+	rm -rf "$work/inst"
+	private_install "$work/inst"
+	trap 'stop_cluster "$work/db"' EXIT
+	resume_cluster "$work/db"
+else
+	work=$(scratch_folder model)
+	echo "$work" >"$kept"
+	private_install "$work/inst"
+	trap 'stop_cluster "$work/db"' EXIT
+	start_cluster "$work/db"
+	psql -Xq -v ON_ERROR_STOP=1 -d postgres -c 'CREATE DATABASE model'
+	psql -Xq -v ON_ERROR_STOP=1 -d model -c 'CREATE EXTENSION product_llm'
+	(cd "$data" && psql -Xq -1 -d model -f "$top/sql/model/corpus.sql")
+fi
+trap 'exit 130' INT TERM
+psql -Xq -d model -f "$top/sql/model/shop_mini.sql"
+echo "model: made; the cluster is in $work"
