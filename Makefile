@@ -9,6 +9,7 @@
 #   make crash-training  CRASH_ROUNDS (50) trainings that are killed at random points
 #   make stress      STRESS_SECONDS (600) of everything at once on catalogs, with sessions ended at random and a crash
 #   make bench       speed of the engine, percent of this machine's peak
+#   make bench-train  a training step beside PyTorch's, when Debian's python3-torch is there
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
 #   make demo-psql   psql on the demo database of the last "make demo"
@@ -177,10 +178,12 @@ $(fuzz_bin): $(san)/fuzz/%: $(san)/fuzz/%.o $(san)/fuzz/driver.o $(unit_help) $(
 
 bench_bin     := $(patsubst test/bench/%.c,build/bench/%,$(sort $(wildcard test/bench/bench_*.c)))
 bench_cc       = $(CC) -g -O2 $(engine_cflags)
-.PHONY: bench bench-build
+.PHONY: bench bench-build bench-train
 bench-build: $(bench_bin)
 bench: bench-build
 	@for b in $(bench_bin); do $$b || exit 1; done
+bench-train: build/bench/bench_train
+	@test/lib/bench_train.sh $<
 build/bench/%.o: test/bench/%.c
 	@mkdir -p $(dir $@)
 	$(bench_cc) -c -o $@ $<

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define ROWS 48					/* prepared at a time; with a packed panel they stay in the second-level cache */
+#define ROWS 96					/* prepared at a time; with a packed panel they stay in the second-level cache */
 
 static int64_t
 least(int64_t a, int64_t b)
@@ -20,15 +20,59 @@ least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+typedef float Four __attribute__((vector_size(16), aligned(4)));
+typedef int32_t Places __attribute__((vector_size(16)));
+
+/* to[j * ldt + i] = from[i * ldf + j] for i, j < 4. */
+static inline void
+transpose_four(const float *from, int64_t ldf, float *to, int64_t ldt)
+{
+	const Places low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, first = {0, 1, 4, 5}, second = {2, 3, 6, 7};
+	Four		a = *(const Four *) from;
+	Four		b = *(const Four *) (from + ldf);
+	Four		c = *(const Four *) (from + 2 * ldf);
+	Four		d = *(const Four *) (from + 3 * ldf);
+	Four		ab = __builtin_shuffle(a, b, low);
+	Four		cd = __builtin_shuffle(c, d, low);
+
+	*(Four *) to = __builtin_shuffle(ab, cd, first);
+	*(Four *) (to + ldt) = __builtin_shuffle(ab, cd, second);
+	ab = __builtin_shuffle(a, b, high);
+	cd = __builtin_shuffle(c, d, high);
+	*(Four *) (to + 2 * ldt) = __builtin_shuffle(ab, cd, first);
+	*(Four *) (to + 3 * ldt) = __builtin_shuffle(ab, cd, second);
+}
+
+/* to[j * ldt + i] = from[i * ldf + j] for i < rows, j < cols. */
+static void
+transpose(const float *from, int64_t ldf, int64_t rows, int64_t cols, float *to, int64_t ldt)
+{
+	int64_t		i = 0;
+
+	for (; i + 4 <= rows; i += 4)
+	{
+		int64_t		j = 0;
+
+		for (; j + 4 <= cols; j += 4)
+			transpose_four(from + i * ldf + j, ldf, to + j * ldt + i, ldt);
+		for (; j < cols; j++)
+			for (int64_t k = i; k < i + 4; k++)
+				to[j * ldt + k] = from[k * ldf + j];
+	}
+	for (; i < rows; i++)
+		for (int64_t j = 0; j < cols; j++)
+			to[j * ldt + i] = from[i * ldf + j];
+}
+
 /* Rows i .. i + rows - 1 of op(A), columns p .. p + kc - 1, at the distance that tiles want. */
 static void
 prepare(bool trans, const float *a, int64_t lda, int64_t i, int64_t rows, int64_t p, int64_t kc, float *to)
 {
-	for (int64_t r = 0; !trans && r < rows; r++)
-		memcpy(to + r * PLM_X_LD, a + (i + r) * lda + p, (size_t) kc * sizeof(float));
-	for (int64_t c = 0; trans && c < kc; c++)
+	if (trans)
+		transpose(a + p * lda + i, lda, kc, rows, to, PLM_X_LD);
+	else
 		for (int64_t r = 0; r < rows; r++)
-			to[r * PLM_X_LD + c] = a[(p + c) * lda + i + r];
+			plm_copy_row(to + r * PLM_X_LD, a + (i + r) * lda + p, kc);
 }
 
 /* panel[c][0 .. 32) = row p + c of op(B), columns j .. j + width - 1; zeros after them. */
@@ -37,11 +81,11 @@ pack_panel(bool trans, const float *b, int64_t ldb, int64_t p, int64_t kc, int64
 {
 	if (width < PLM_PANEL)
 		memset(panel, 0, (size_t) (kc * PLM_PANEL) * sizeof(float));
-	for (int64_t c = 0; !trans && c < kc; c++)
-		memcpy(panel + c * PLM_PANEL, b + (p + c) * ldb + j, (size_t) width * sizeof(float));
-	for (int64_t n = 0; trans && n < width; n++)
+	if (trans)
+		transpose(b + j * ldb + p, ldb, width, kc, panel, PLM_PANEL);
+	else
 		for (int64_t c = 0; c < kc; c++)
-			panel[c * PLM_PANEL + n] = b[(j + n) * ldb + p + c];
+			plm_copy_row(panel + c * PLM_PANEL, b + (p + c) * ldb + j, width);
 }
 
 /* c (rows,width) = alpha sum + beta c */
@@ -53,24 +97,28 @@ put(const float *sum, int64_t rows, int64_t width, float alpha, float beta, floa
 			c[r * ldc + n] = beta == 0.0f ? alpha * sum[r * PLM_PANEL + n] : alpha * sum[r * PLM_PANEL + n] + beta * c[r * ldc + n];
 }
 
-/* One panel against all prepared rows. */
+/* One panel against all prepared rows; a whole panel that is just stored or added goes there without a buffer, same bits. */
 static void
 multiply(const PlmKernels *kern, int64_t rows, int64_t kc, const float *x, const float *panel, int64_t width, float alpha,
 		 float beta, float *c, int64_t ldc)
 {
 	int64_t		parts = (rows + kern->rows_f32 - 1) / kern->rows_f32;
 	int64_t		step = (rows + parts - 1) / parts;
+	bool		straight = width == PLM_PANEL && alpha == 1.0f && (beta == 0.0f || beta == 1.0f);
 
 	for (int64_t r = 0; r < rows; r += step)
 	{
 		float		sum[PLM_TILE_ROWS * PLM_PANEL];
+		float	   *to = c + r * ldc;
 		PlmTile		tile = {
 			.rows = (int) least(step, rows - r), .panels = 1, .units = kc, .x = x + r * PLM_X_LD, .panel = panel,
-			.panel_stride = (size_t) kc * PLM_PANEL * sizeof(float), .y = sum, .ldy = PLM_PANEL
+			.panel_stride = (size_t) kc * PLM_PANEL * sizeof(float), .add = straight && beta != 0.0f ? to : NULL,
+			.y = straight ? to : sum, .ldy = straight ? ldc : PLM_PANEL
 		};
 
 		kern->tile_f32(&tile);
-		put(sum, tile.rows, width, alpha, beta, c + r * ldc, ldc);
+		if (!straight)
+			put(sum, tile.rows, width, alpha, beta, to, ldc);
 	}
 }
 

@@ -125,7 +125,9 @@ pack_int8(int64_t n, int64_t k, const float *w, int8_t *dst)
 void
 plm_pack(PlmPrecision precision, int64_t n, int64_t k, const float *w, void *dst)
 {
-	memset(dst, 0, plm_pack_bytes(precision, n, k));
+	/* Whole panels of fp32 have no padding: training packs them at each step. */
+	if (precision != PLM_PREC_F32 || n % PLM_PANEL != 0)
+		memset(dst, 0, plm_pack_bytes(precision, n, k));
 	if (precision == PLM_PREC_F32)
 		pack_f32(n, k, w, dst);
 	else if (precision == PLM_PREC_BF16)
