@@ -203,7 +203,7 @@ plmpg_visible_rows(const PlmpgShop *shop, const char *filter)
 
 	initStringInfo(&r.buffer);
 	plmpg_sql(psprintf("SELECT %s, (%s) FROM %s", plmpg_shop_key_text(shop), filter == NULL ? "true" : filter,
-					   shop->source_name),
+					   shop->source_rows),
 			  NULL, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
 	return r.keys;
 }
@@ -216,7 +216,7 @@ plmpg_visible_of(const PlmpgShop *shop, const char *filter, ArrayType *keys)
 
 	initStringInfo(&r.buffer);
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
-	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s AND (%s)", plmpg_shop_key_text(shop), shop->source_name,
+	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s AND (%s)", plmpg_shop_key_text(shop), shop->source_rows,
 					   plmpg_shop_key_among(shop, "$1"), filter == NULL ? "true" : filter),
 			  &p, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
 	return r.keys;
