@@ -24,6 +24,7 @@
 typedef struct Titles
 {
 	PlmpgBudget *budget;
+	PlmpgKeys  *among;			/* products that the caller sees, when others are hidden; else NULL */
 	int64		n;
 	const char **keys;
 	int64		keys_room;
@@ -50,8 +51,11 @@ take_title(void *arg, TupleTableSlot *slot)
 {
 	Titles	   *t = arg;
 	bool		null;
-	PlmpgTexts	tokens = plmpg_texts(DatumGetArrayTypeP(slot_getattr(slot, 2, &null)));
+	PlmpgTexts	tokens;
 
+	if (t->among != NULL && plmpg_keys_find_text(t->among, slot_getattr(slot, 1, &null)) == NULL)
+		return;
+	tokens = plmpg_texts(DatumGetArrayTypeP(slot_getattr(slot, 2, &null)));
 	if (t->n == t->keys_room)
 		t->keys = plmpg_double(t->budget, t->keys, &t->keys_room, sizeof(char *));
 	if (t->n + 2 > t->start_room)
@@ -99,6 +103,8 @@ read_titles(PlmpgBudget *budget, const PlmpgShop *shop)
 
 	t->budget = budget;
 	t->numbers = plmpg_keys();
+	if (plmpg_hidden_rows(shop->source))
+		t->among = plmpg_visible_rows(shop, NULL);
 	caller = plmpg_become(shop->owner);
 	plmpg_sql(psprintf("SELECT product_llm.key_text(v.key), (pg_catalog.regexp_split_to_array(pg_catalog.btrim(product_llm.segment("
 					   " CASE WHEN v.title = '' THEN pg_catalog.left(v.content, 200) ELSE v.title END)), ' +'))[1:60]"
