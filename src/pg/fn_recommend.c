@@ -100,6 +100,9 @@ product_llm_recommend(PG_FUNCTION_ARGS)
 		r.filter = plmpg_filter_sql(PG_GETARG_TEXT_PP(4), PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5), r.shop->source);
 	visitor = plmpg_visitor(r.shop, r.events, PG_GETARG_TEXT_PP(1));
 	begin_visitor(&r, &visitor, w.kinds);
+	/* Only what the blend alone has ordered tells of another blend. */
+	chance = w.query == NULL && w.diversity == 0 ? Min(1, plmpg_shop_number(r.shop->settings, "explore", 0)) : 0;
+	r.reserve = w.diversity > 0 || chance > 0;
 	if (r.most > 0)
 	{
 		if (w.query != NULL)
@@ -108,9 +111,6 @@ product_llm_recommend(PG_FUNCTION_ARGS)
 			plmpg_recommend_list(&r);
 		plmpg_recommend_diversify(&r, w.diversity);
 	}
-
-	/* Only what the blend alone has ordered tells of another blend. */
-	chance = w.query == NULL && w.diversity == 0 ? Min(1, plmpg_shop_number(r.shop->settings, "explore", 0)) : 0;
 	n = Min(r.candidates->n, r.most);
 	shown = plmpg_choose_shown(&r, n, chance);
 	list = plmpg_keep_list(&r, &visitor, shown, n, chance);

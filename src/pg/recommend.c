@@ -495,7 +495,7 @@ plmpg_recommend_list(PlmpgRecommending *r)
 {
 	bool		cut = gather(r);
 
-	if (cut && r->filter != NULL && r->rows == NULL && r->candidates->n < r->most)
+	if (cut && r->filter != NULL && r->rows == NULL && r->candidates->n < (r->reserve ? PLMPG_POOL * r->most : r->most))
 	{
 		r->rows = plmpg_visible_rows(r->shop, r->filter);
 		(void) gather(r);

@@ -19,6 +19,7 @@ typedef struct PlmpgRecommending
 	char	   *filter;			/* checked; NULL: none */
 	int64		most;			/* results wanted */
 	bool		basket;			/* its products are all equally new */
+	bool		reserve;		/* the list is chosen from PLMPG_POOL times as many */
 	PlmpgOwn   *own;			/* recent products, the newest first */
 	int			recent;
 	PlmpgKeys  *excluded;

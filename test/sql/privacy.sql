@@ -29,6 +29,8 @@ INSERT INTO goods
 	SELECT i, (ARRAY['red', 'blue', 'green', 'black'])[1 + i % 4] || ' ' || (ARRAY['cup', 'shoe', 'lamp', 'chair', 'table', 'jacket', 'kettle'])[1 + i / 4 % 7] || CASE WHEN i % 3 <> 0 THEN ' ' || (ARRAY['cup', 'shoe'])[i % 3] || ' lamb' || chr(97 + i % 26) ELSE '' END,
 		'item ' || i % 50 || repeat(' more words', i % 5), (ARRAY['Acme', 'Bolt', 'Crux'])[1 + i / 3 % 3], i % 3 <> 0
 	FROM generate_series(1, 900) AS i;
+-- Words that queries are made of by fit_catalog: one of titles that are seen, one of hidden ones.
+UPDATE goods SET title = title || CASE WHEN hidden THEN ' yak' ELSE ' zebra' END || repeat(' of', 25) WHERE id % 75 IN (0, 25);
 UPDATE goods SET brand = 'Secret' WHERE hidden AND id % 7 = 0;
 CREATE TABLE event (who text, item int, at timestamptz, hidden boolean);
 INSERT INTO event
