@@ -150,6 +150,10 @@ INSERT INTO little SELECT i, 'cup ' || i FROM generate_series(2, 30) AS i;
 INSERT INTO quiet VALUES ('x', 'no number', '2024-01-01'), ('x', '5', '2024-01-02'), ('y', 'no number', '2024-01-01'), ('y', '7', '2024-01-02'), ('z', 'none', '2024-01-02');
 SELECT (SELECT key FROM recommend('little', 'x', 1)) AS x, (SELECT because FROM recommend('little', 'x', 1)) AS because, (SELECT count(*) FROM recommend('little', 'z')) AS z, (SELECT count(*) FROM recommend('little', 'none', 30)) AS nobody,
 	(SELECT count(*) FROM recommend('little', 'x', filter => 'id > 5')) AS filtered, (SELECT count(*) FROM recommend_basket('little', '{no number,5,none}')) AS basket;
+-- A search of one's own looks as deep as the list is long.
+INSERT INTO little SELECT i, 'cup ' || i FROM generate_series(101, 500) AS i;
+SELECT count(*) FROM recommend('little', 'none', 1000, query => 'cup');
+SELECT count(*) FROM recommend('little', 'x', 1000, query => 'cup', filter => 'id > 100');
 
 -- Baskets ----
 REFRESH MATERIALIZED VIEW counted;

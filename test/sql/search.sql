@@ -227,6 +227,30 @@ SELECT k, (SELECT count(*) FROM similar('odd "cat''alog/%s', k)) FROM unnest(ARR
 SELECT * FROM search_facets('odd "cat''alog/%s', 'shoes', ARRAY['te"xt', 'value', 'the "key']);
 SELECT drop_catalog('odd "cat''alog/%s');
 
+-- Tables that inherit from the source are not in the catalog, whether rows are hidden from the caller or not ----
+CREATE TABLE parent (id int PRIMARY KEY, title text);
+CREATE TABLE child () INHERITS (parent);
+INSERT INTO parent VALUES (1, 'red cup'), (2, 'blue cup');
+INSERT INTO child VALUES (3, 'red cup'), (1, 'green cup');
+SELECT create_catalog('family', 'parent', 'id', 'title', 'shop-seed', sync => 'manual');
+CALL refresh_catalog('family');
+SELECT products, embedded, stale FROM product_llm.catalogs WHERE catalog = 'family';
+CREATE FUNCTION family() RETURNS TABLE (what text, found text) LANGUAGE sql STABLE AS $$
+	SELECT 'search', string_agg(key, ' ' ORDER BY key) FROM product_llm.search('family', 'cup')
+	UNION ALL SELECT 'filter', string_agg(key, ' ' ORDER BY key) FROM product_llm.search('family', 'cup', filter => 'id > 0')
+	UNION ALL SELECT 'similar', string_agg(key, ' ' ORDER BY key) FROM product_llm.similar('family', '1')
+	UNION ALL SELECT 'facets', string_agg(value || ' ' || products, ', ' ORDER BY value) FROM product_llm.search_facets('family', 'cup', '{title}')
+	UNION ALL SELECT 'basket', string_agg(key, ' ' ORDER BY key) FROM product_llm.recommend_basket('family', '{1}')
+$$;
+SELECT * FROM family();
+GRANT SELECT ON parent, child TO regress_searcher;
+ALTER TABLE parent ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible ON parent USING (true);
+SET ROLE regress_searcher;
+SELECT * FROM family();
+RESET ROLE;
+SELECT drop_catalog('family');
+
 -- The nearest by an index need pgvector ----
 SELECT said('SELECT alter_catalog(''goods'', nearest => ''hnsw'')') FROM pg_catalog.pg_available_extensions WHERE name = 'plpgsql' AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector');
 SELECT said('SELECT alter_catalog(''goods'', nearest => ''flat'')');
