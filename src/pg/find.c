@@ -49,6 +49,17 @@ plmpg_founds_add(PlmpgFounds *list, const char *key)
 	return found;
 }
 
+int
+plmpg_by_score(const void *a, const void *b)
+{
+	const PlmpgFound *x = a,
+			   *y = b;
+
+	if (x->score != y->score)
+		return x->score > y->score ? -1 : 1;
+	return strcmp(x->key, y->key);
+}
+
 /* ---- keys by hash ---- */
 
 typedef struct Bytes

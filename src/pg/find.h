@@ -40,6 +40,8 @@ typedef struct PlmpgFounds
 
 PlmpgFounds *plmpg_founds(void);
 PlmpgFound *plmpg_founds_add(PlmpgFounds *list, const char *key);
+/* For qsort() of PlmpgFound: by score, best first, then by key. */
+int			plmpg_by_score(const void *a, const void *b);
 
 /* Keys with a number for each, by hash. */
 typedef struct PlmpgKeys PlmpgKeys;

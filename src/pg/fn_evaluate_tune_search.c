@@ -210,17 +210,6 @@ typedef struct SearchFit
 	int64		room;
 } SearchFit;
 
-static int
-by_score(const void *a, const void *b)
-{
-	const PlmpgFound *x = a,
-			   *y = b;
-
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
 /* The best of a search's candidates with this weight come first. */
 static void
 reorder(PlmpgFounds *list, double weight)
@@ -232,7 +221,7 @@ reorder(PlmpgFounds *list, double weight)
 		f->score = weight * (isnan(f->semantic) ? 0 : f->semantic) + (1 - weight) * f->lexical;
 	}
 	if (list->n > 0)
-		qsort(list->rows, list->n, sizeof(PlmpgFound), by_score);
+		qsort(list->rows, list->n, sizeof(PlmpgFound), plmpg_by_score);
 }
 
 /* What a list in the order of one weight is worth. */

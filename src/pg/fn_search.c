@@ -255,17 +255,6 @@ find_candidates(Search *s, text *query)
 
 /* ---- fusion ---- */
 
-static int
-by_score(const void *a, const void *b)
-{
-	const PlmpgFound *x = a,
-			   *y = b;
-
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
 /* Candidates by words that are none by meaning get their cosines. */
 static void
 add_cosines(const Search *s, PlmpgFounds *list, PlmpgKeys *places, PlmpgKeys *unknown)
@@ -332,7 +321,7 @@ fuse(const Search *s)
 		f->score = weight * (isnan(f->semantic) ? 0 : f->semantic) + (1 - weight) * f->lexical;
 	}
 	if (list->n > 0)
-		qsort(list->rows, list->n, sizeof(PlmpgFound), by_score);
+		qsort(list->rows, list->n, sizeof(PlmpgFound), plmpg_by_score);
 	return list;
 }
 

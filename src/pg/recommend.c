@@ -18,7 +18,6 @@
 #define CONTENT_CANDIDATES 200	/* nearest in meaning */
 #define QUERY_CANDIDATES 200	/* found by the query of a personal search, at least */
 #define PERSONAL 0.5			/* share of the visitor in a personal search; the setting "personal" */
-#define MOST_NAMED 3			/* products that `because` names */
 
 void
 plmpg_recommend_begin(PlmpgRecommending *r, text *catalog, int32 most)
@@ -132,22 +131,11 @@ typedef struct Nearness
 	bool		cut;			/* some were near, and others nearer */
 } Nearness;
 
-static int
-by_score(const void *a, const void *b)
-{
-	const PlmpgFound *x = a,
-			   *y = b;
-
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
 static void
 keep_best(Nearness *near)
 {
 	if (near->best->n > 0)
-		qsort(near->best->rows, near->best->n, sizeof(PlmpgFound), by_score);
+		qsort(near->best->rows, near->best->n, sizeof(PlmpgFound), plmpg_by_score);
 	for (int64 i = CONTENT_CANDIDATES; i < near->best->n; i++)
 	{
 		pfree((char *) near->best->rows[i].key);
@@ -341,12 +329,6 @@ best_first(PlmpgCandidates *c, int64 front)
 	pfree(heap);
 }
 
-static double
-part(double value, double best)
-{
-	return best > 0 ? value / best : 0;
-}
-
 static void
 score_candidates(PlmpgRecommending *r)
 {
@@ -360,9 +342,9 @@ score_candidates(PlmpgRecommending *r)
 		r->best_visitors = Max(r->best_visitors, c->rows[i].visitors);
 	}
 	for (int64 i = 0; i < c->n; i++)
-		c->rows[i].score = plmpg_blend_score(&r->blend, part(c->rows[i].together, r->best_together),
-											 part(c->rows[i].content, r->best_content),
-											 part(c->rows[i].visitors, r->best_visitors));
+		c->rows[i].score = plmpg_blend_score(&r->blend, plmpg_part(c->rows[i].together, r->best_together),
+											 plmpg_part(c->rows[i].content, r->best_content),
+											 plmpg_part(c->rows[i].visitors, r->best_visitors));
 }
 
 /* The best in order, enough for the pool.  What has just left the source may still be embedded: the source is asked. */
@@ -537,100 +519,8 @@ plmpg_recommend_for_query(PlmpgRecommending *r, text *query)
 	{
 		double		relevant = found->rows[*plmpg_keys_find(relevance, c->rows[i].key, false)].score;
 
-		c->rows[i].score = (1 - share) * relevant / Max(found->rows[0].score, 1e-6) + share * part(c->rows[i].score, best);
+		c->rows[i].score = (1 - share) * relevant / Max(found->rows[0].score, 1e-6) + share * plmpg_part(c->rows[i].score, best);
 	}
 	if (c->n > 0)
 		qsort(c->rows, c->n, sizeof(PlmpgCandidate), candidate_order);
-}
-
-void
-plmpg_recommend_diversify(PlmpgRecommending *r, double diversity)
-{
-	PlmpgCandidates *c = r->candidates;
-	int64		pool = Min(c->n, PLMPG_POOL * r->most);
-	double	   *nearest;
-	PlmpgVectors *vectors;
-	double		best = c->n > 0 ? c->rows[0].score : 0;
-
-	if (diversity <= 0 || pool < 2)
-		return;
-	vectors = plmpg_vectors(r->shop, plmpg_candidate_keys(c, 0, pool));
-	nearest = palloc0(pool * sizeof(double));
-	for (int64 chosen = 0; chosen < Min(r->most, pool); chosen++)
-	{
-		int64		next = chosen;
-		double		value = -PG_INT32_MAX;
-		const float *v;
-		PlmpgCandidate row;
-		double		near;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int64 i = chosen; i < pool; i++)
-		{
-			double		gain = (1 - diversity) * part(c->rows[i].score, best) - diversity * nearest[i];
-
-			if (gain > value)
-			{
-				value = gain;
-				next = i;
-			}
-		}
-		row = c->rows[next];
-		near = nearest[next];
-		memmove(&c->rows[chosen + 1], &c->rows[chosen], (next - chosen) * sizeof(PlmpgCandidate));
-		memmove(&nearest[chosen + 1], &nearest[chosen], (next - chosen) * sizeof(double));
-		c->rows[chosen] = row;
-		nearest[chosen] = near;
-		v = plmpg_vectors_of(vectors, row.key);
-		for (int64 i = chosen + 1; v != NULL && i < pool; i++)
-		{
-			const float *w = plmpg_vectors_of(vectors, c->rows[i].key);
-
-			if (w != NULL)
-				nearest[i] = Max(nearest[i], plm_dot(v, w, vectors->dimensions));
-		}
-	}
-}
-
-/* ---- reasons ---- */
-
-const char *
-plmpg_recommend_source(const PlmpgRecommending *r, const PlmpgCandidate *c)
-{
-	double		together = part(c->together, r->best_together);
-	double		content = r->blend.content * part(c->content, r->best_content);
-
-	if (together <= 0 && content <= 0)
-		return "popular";
-	return together >= content ? "together" : "content";
-}
-
-ArrayType *
-plmpg_recommend_because(const PlmpgRecommending *r, const PlmpgCandidate *c)
-{
-	double		given[PLMPG_RECENT];
-	const char *names[MOST_NAMED];
-	double		sum = 0;
-	int			n = 0;
-
-	for (int i = 0; i < r->recent; i++)
-	{
-		given[i] = part(c->given[i], r->best_together);
-		if (i == c->nearest)
-			given[i] += r->blend.content * part(c->content, r->best_content);
-		sum += given[i];
-	}
-	while (n < MOST_NAMED)
-	{
-		int			best = -1;
-
-		for (int i = 0; i < r->recent; i++)
-			if (r->own[i].named && given[i] > 0 && (best < 0 || given[i] > given[best]))
-				best = i;
-		if (best < 0 || given[best] < 0.1 * sum)
-			break;
-		names[n++] = r->own[best].key;
-		given[best] = 0;
-	}
-	return plmpg_text_array(names, n);
 }

@@ -31,6 +31,13 @@ typedef struct PlmpgRecommending
 	double		best_visitors;
 } PlmpgRecommending;
 
+/* A part of a candidate's score over the largest that there is. */
+static inline double
+plmpg_part(double value, double best)
+{
+	return best > 0 ? value / best : 0;
+}
+
 /* With the catalog's definition, settings and events; ERROR unless the caller may use it. */
 void		plmpg_recommend_begin(PlmpgRecommending *r, text *catalog, int32 most);
 
