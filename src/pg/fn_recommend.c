@@ -15,6 +15,7 @@
 #include "utils/tuplestore.h"
 
 #include "filter.h"
+#include "shards.h"
 #include "sql.h"
 #include "together.h"
 
@@ -125,6 +126,16 @@ own_vectors(Recommending *r)
 	return r->own_vectors;
 }
 
+static ArrayType *
+candidate_keys(const PlmpgCandidates *c, int64 from, int64 to)
+{
+	const char **keys = palloc_extended(Max(to - from, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
+
+	for (int64 i = from; i < to; i++)
+		keys[i - from] = c->rows[i].key;
+	return plmpg_text_array(keys, to - from);
+}
+
 /* Content of all candidates, and the nearest products as further candidates (unless only those given count). */
 static void
 add_content(Recommending *r, bool further)
@@ -148,7 +159,17 @@ add_content(Recommending *r, bool further)
 	}
 	if (!further)
 		near.worst = PG_INT32_MAX;
-	plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
+	if (plmpg_shards(r->shop->store) != NIL)
+	{
+		PlmpgWanted wanted = {
+			.keys = candidate_keys(r->candidates, 0, r->candidates->n), .without = plmpg_keys_array(r->excluded),
+			.weights = near.decay, .most = further ? CONTENT_CANDIDATES : 0
+		};
+
+		plmpg_shards_scan(r->shop, near.n, vectors, known->dimensions, &wanted, take_cosines, &near);
+	}
+	else
+		plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
 	keep_best(&near);
 	for (int64 i = 0; i < near.best->n; i++)
 	{
@@ -224,16 +245,6 @@ best_first(PlmpgCandidates *c, int64 front)
 	memcpy(c->rows, chosen, n * sizeof(PlmpgCandidate));
 	pfree(chosen);
 	pfree(heap);
-}
-
-static ArrayType *
-candidate_keys(const PlmpgCandidates *c, int64 from, int64 to)
-{
-	const char **keys = palloc_extended(Max(to - from, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
-
-	for (int64 i = from; i < to; i++)
-		keys[i - from] = c->rows[i].key;
-	return plmpg_text_array(keys, to - from);
 }
 
 /* Drop what is excluded, and with `visible` what it lacks. */
