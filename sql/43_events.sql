@@ -132,7 +132,7 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 		PERFORM product_llm.give_to_owner(c.source, ARRAY[e.pairs, e.lists, e.feedback]);
 
 		INSERT INTO product_llm.catalog_events SELECT (e).*;
-		IF c.sync = 'trigger' THEN
+		IF c.sync <> 'manual' THEN
 			PERFORM product_llm.watch_events(e);
 		END IF;
 		PERFORM product_llm.catalog_work(catalog, 'pairs', NULL);
@@ -194,7 +194,7 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 		IF changes_rows THEN
 			PERFORM product_llm.check_events_columns(e);
 		END IF;
-		IF changes_rows AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
+		IF changes_rows AND (SELECT c.sync <> 'manual' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
 			PERFORM product_llm.watch_events(e);
 			FOR leaf IN
 				SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g

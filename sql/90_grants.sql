@@ -13,4 +13,4 @@ REVOKE EXECUTE ON FUNCTION quantize_model(text, text, text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION model_changed() FROM PUBLIC;
 -- Row-level security says whose catalogs one may change.
 GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_events, catalog_forgotten, catalog_progress TO PUBLIC;
-GRANT SELECT ON catalogs, refresh_progress, feedback TO PUBLIC;
+GRANT SELECT ON catalogs, catalog_tables, refresh_progress, feedback TO PUBLIC;

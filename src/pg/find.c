@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "fn.h"
+#include "shards.h"
 #include "sql.h"
 
 /* ---- lists ---- */
@@ -143,8 +144,9 @@ plmpg_keys_count(const PlmpgKeys *keys)
 	return keys->table->members;
 }
 
-ArrayType *
-plmpg_keys_array(PlmpgKeys *keys)
+/* lets: only those whose number is 1. */
+static ArrayType *
+keys_array(PlmpgKeys *keys, bool lets)
 {
 	const char **strings = palloc_extended(Max(keys->table->members, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
 	keytable_iterator i;
@@ -153,8 +155,15 @@ plmpg_keys_array(PlmpgKeys *keys)
 
 	keytable_start_iterate(keys->table, &i);
 	while ((entry = keytable_iterate(keys->table, &i)) != NULL)
-		strings[n++] = entry->key.data;
+		if (!lets || entry->number == 1)
+			strings[n++] = entry->key.data;
 	return plmpg_text_array(strings, n);
+}
+
+ArrayType *
+plmpg_keys_array(PlmpgKeys *keys)
+{
+	return keys_array(keys, false);
 }
 
 ArrayType *
@@ -386,6 +395,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most, .worst = -2};
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
+	List	   *parts = plmpg_shards(shop->store);
 	char	   *sql = NULL;
 	const float *values = plmpg_real_values(vector, -1, "vector", &r.dimensions);
 
@@ -394,7 +404,14 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 		return r.list;
 	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
 	caller = plmpg_become(shop->owner);
-	if (among == NULL)
+	if (parts != NIL)
+	{
+		if (among != NULL)
+			plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys_array(among, true)), false);
+		sql = plmpg_shards_nearest(parts, most, among != NULL);
+		plmpg_shards_settings(true);
+	}
+	else if (among == NULL)
 		sql = nearest_sql(shop, most, (int) r.dimensions);
 	else if (plmpg_keys_count(among) <= 1000)
 	{
@@ -404,7 +421,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 	}
 	if (sql != NULL)
 	{
-		if (among == NULL && strcmp(shop->nearest, "hnsw") == 0)
+		if (parts == NIL && among == NULL && strcmp(shop->nearest, "hnsw") == 0)
 			set_hnsw(most);
 		plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	}
@@ -425,15 +442,26 @@ PlmpgFounds *
 plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 {
 	NearRows	r = {.list = plmpg_founds(), .worst = -2};
+	List	   *parts = plmpg_shards(shop->store);
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
+	char	   *sql;
 
 	initStringInfo(&r.buffer);
 	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
 	caller = plmpg_become(shop->owner);
-	plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
-					   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	if (parts != NIL)
+	{
+		/* What a shard groups by it computes itself: cosines travel, not vectors. */
+		sql = plmpg_shards_sql(parts, "SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s"
+							   " WHERE s.key = ANY ($2) GROUP BY 1, 2");
+		plmpg_shards_settings(false);
+	}
+	else
+		sql = psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
+					   shop->store_name);
+	plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	plmpg_return_to(&caller);
 	return r.list;
 }

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "fn.h"
+#include "shards.h"
 #include "sql.h"
 
 #define MAX_RESULTS 1000
@@ -183,6 +184,35 @@ take_cosines(void *arg, const char *key, const float *cosines)
 }
 
 /*
+ * Cosines of the products on shards: the candidates', and of the others either the nearest on each shard or, when it is known
+ * which rows the caller sees, those rows'.
+ */
+static void
+scan_shards(Nearness *near, const float *vectors, int64 dimensions, bool further)
+{
+	PlmpgRecommending *r = near->r;
+	PlmpgKeys  *keys = plmpg_keys();
+	PlmpgWanted wanted = {.without = plmpg_keys_array(r->excluded), .weights = near->decay};
+
+	for (int64 i = 0; i < r->candidates->n; i++)
+		plmpg_keys_find(keys, r->candidates->rows[i].key, true);
+	if (further && r->rows == NULL)
+		wanted.most = CONTENT_CANDIDATES;
+	else if (further)
+	{
+		PlmpgTexts	seen = plmpg_texts(plmpg_keys_array(r->rows));
+
+		for (int i = 0; i < seen.n; i++)
+			plmpg_keys_find(keys, TextDatumGetCString(seen.values[i]), true);
+	}
+	wanted.keys = plmpg_keys_array(keys);
+	plmpg_shards_scan(r->shop, near->n, vectors, dimensions, &wanted, take_cosines, near);
+	/* A shard that gave as many as it was asked for may have more. */
+	if (wanted.most > 0 && near->best->n >= wanted.most)
+		near->cut = true;
+}
+
+/*
  * Content of all candidates, and the nearest products as further candidates (unless only those given count).  True when
  * there were more than are taken.
  */
@@ -203,7 +233,10 @@ add_content(PlmpgRecommending *r, bool further)
 		near.decay[near.n] = r->own[i].weight * plmpg_blend_content(r->basket ? 1 : i + 1, 1);
 		near.own[near.n++] = i;
 	}
-	plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
+	if (plmpg_shards(r->shop->store) != NIL)
+		scan_shards(&near, vectors, known->dimensions, further);
+	else
+		plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
 	keep_best(&near);
 	for (int64 i = 0; i < near.best->n; i++)
 	{
