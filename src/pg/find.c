@@ -280,17 +280,6 @@ trim(NearRows *r)
 		r->worst = (float) r->list->rows[r->most - 1].semantic;
 }
 
-/*
- * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before
- * it, which are the next one's.  Only a hint: whatever is there is not read.
- */
-static inline void
-prefetch_next(const void *vector, size_t bytes)
-{
-	for (size_t offset = 64; offset <= bytes + 64; offset += 64)
-		__builtin_prefetch((const char *) vector - offset);
-}
-
 static void
 take_near(void *arg, TupleTableSlot *slot)
 {
@@ -308,7 +297,7 @@ take_near(void *arg, TupleTableSlot *slot)
 		int64		n;
 		const float *vector = plmpg_real_values(array, r->dimensions, "embedding", &n);
 
-		prefetch_next(vector, n * sizeof(float));
+		plmpg_prefetch_next(vector, n * sizeof(float));
 		cosine = plmpg_cosine(vector, r->vector, n, "vector");
 		if ((Pointer) array != DatumGetPointer(value))
 			pfree(array);
@@ -464,82 +453,6 @@ plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 	plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	plmpg_return_to(&caller);
 	return r.list;
-}
-
-/* ---- all products against several vectors ---- */
-
-#define SCAN_ROWS 64			/* that are multiplied at once */
-
-typedef struct VectorScan
-{
-	PlmPacked	packed;
-	int			n;
-	int64		dimensions;
-	float	   *rows;			/* (SCAN_ROWS, dimensions) */
-	float	   *cosines;		/* (SCAN_ROWS, n) */
-	void	   *scratch;
-	StringInfoData keys[SCAN_ROWS];
-	int			filled;
-	PlmpgScored scored;
-	void	   *arg;
-} VectorScan;
-
-static void
-score_rows(VectorScan *scan)
-{
-	if (scan->filled == 0)
-		return;
-	plm_linear(&scan->packed, NULL, scan->filled, scan->rows, scan->dimensions, NULL, scan->cosines, scan->n, PLM_ACT_NONE,
-			   scan->scratch);
-	for (int i = 0; i < scan->filled; i++)
-		scan->scored(scan->arg, scan->keys[i].data, scan->cosines + i * scan->n);
-	scan->filled = 0;
-}
-
-static void
-take_scanned(void *arg, TupleTableSlot *slot)
-{
-	VectorScan	   *scan = arg;
-	bool		null;
-	Datum		value = slot_getattr(slot, 2, &null);
-	ArrayType  *array = DatumGetArrayTypeP(value);
-	int64		n;
-	const float *vector = plmpg_real_values(array, scan->dimensions, "embedding", &n);
-
-	prefetch_next(vector, n * sizeof(float));
-	memcpy(scan->rows + scan->filled * scan->dimensions, vector, n * sizeof(float));
-	if ((Pointer) array != DatumGetPointer(value))
-		pfree(array);
-	if (plmpg_slot_key(slot, 1, &scan->keys[scan->filled]) != NULL && ++scan->filled == SCAN_ROWS)
-		score_rows(scan);
-}
-
-void
-plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
-{
-	VectorScan	   *scan = palloc0(sizeof(VectorScan));
-	PlmpgIdentity caller;
-	size_t		scratch;
-	void	   *packed;
-
-	scan->n = n;
-	scan->dimensions = dimensions;
-	scan->scored = scored;
-	scan->arg = arg;
-	packed = (void *) TYPEALIGN(64, palloc(plm_pack_bytes(PLM_PREC_F32, n, dimensions) + 64));
-	plm_pack(PLM_PREC_F32, n, dimensions, vectors, packed);
-	scan->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = packed};
-	scan->rows = palloc(SCAN_ROWS * dimensions * sizeof(float));
-	scan->cosines = palloc(SCAN_ROWS * n * sizeof(float));
-	scratch = plm_linear_scratch(&scan->packed, SCAN_ROWS);
-	scan->scratch = (void *) TYPEALIGN(64, palloc(scratch + 64));
-	for (int i = 0; i < SCAN_ROWS; i++)
-		initStringInfo(&scan->keys[i]);
-	caller = plmpg_become(shop->owner);
-	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
-			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
-	plmpg_return_to(&caller);
-	score_rows(scan);
 }
 
 /* ---- vectors of some products ---- */

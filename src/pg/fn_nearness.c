@@ -8,41 +8,43 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 
-/* The vectors of the call before, packed for plm_linear(); they are usually those of all rows. */
-typedef struct Against
+#include "find.h"
+
+/* The vectors of the call before; they are usually those of all rows. */
+typedef struct Kept
 {
 	ArrayType  *vectors;		/* copy; NULL: nothing kept */
-	PlmPacked	packed;
-	void	   *data;
+	PlmpgAgainst *against;
 	float	   *cosines;		/* (n) */
-} Against;
+} Kept;
 
 static void
-forget(Against *a)
+forget(Kept *k)
 {
-	if (a->vectors == NULL)
+	if (k->vectors == NULL)
 		return;
-	pfree(a->vectors);
-	pfree(a->data);
-	pfree(a->cosines);
-	a->vectors = NULL;
+	pfree(k->vectors);
+	pfree(k->against->memory);
+	pfree(k->against);
+	pfree(k->cosines);
+	k->vectors = NULL;
 }
 
 /* Cosines of an embedding to each of the vectors; n: their number.  Valid until the next call. */
 static const float *
 cosines(FunctionCallInfo fcinfo, int64 *n)
 {
-	Against	   *a = fcinfo->flinfo->fn_extra;
+	Kept	   *k = fcinfo->flinfo->fn_extra;
 	ArrayType  *embedding = PG_GETARG_ARRAYTYPE_P(0);
 	ArrayType  *vectors = PG_GETARG_ARRAYTYPE_P(1);
 	int64		dimensions;
 	const float *row = plmpg_real_values(embedding, -1, "embedding", &dimensions);
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 
-	if (a == NULL)
-		fcinfo->flinfo->fn_extra = a = palloc0(sizeof(Against));
-	if (a->vectors == NULL || a->packed.k != dimensions || VARSIZE(a->vectors) != VARSIZE(vectors) ||
-		memcmp(a->vectors, vectors, VARSIZE(vectors)) != 0)
+	if (k == NULL)
+		fcinfo->flinfo->fn_extra = k = palloc0(sizeof(Kept));
+	if (k->vectors == NULL || k->against->dimensions != dimensions || VARSIZE(k->vectors) != VARSIZE(vectors) ||
+		memcmp(k->vectors, vectors, VARSIZE(vectors)) != 0)
 	{
 		int64		elements;
 		const float *values = plmpg_real_values(vectors, -1, "vectors", &elements);
@@ -52,21 +54,17 @@ cosines(FunctionCallInfo fcinfo, int64 *n)
 					(errcode(ERRCODE_DATA_EXCEPTION),
 					 errmsg("vectors have " INT64_FORMAT " elements, which are not rows of the embedding's " INT64_FORMAT,
 							elements, dimensions)));
-		forget(a);
-		a->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = elements / dimensions, .k = dimensions};
-		a->data = palloc(plm_pack_bytes(PLM_PREC_F32, a->packed.n, dimensions) + 64);
-		a->packed.data = (void *) TYPEALIGN(64, a->data);
-		plm_pack(PLM_PREC_F32, a->packed.n, dimensions, values, (void *) a->packed.data);
-		a->cosines = palloc(Max(a->packed.n, 1) * sizeof(float));
-		a->vectors = DatumGetArrayTypePCopy(PointerGetDatum(vectors));
+		forget(k);
+		k->against = plmpg_against(elements / dimensions, values, dimensions);
+		k->cosines = palloc(Max(k->against->n, 1) * sizeof(float));
+		k->vectors = DatumGetArrayTypePCopy(PointerGetDatum(vectors));
 	}
 	MemoryContextSwitchTo(old);
-	if (a->packed.n > 0)
-		plm_linear(&a->packed, NULL, 1, row, dimensions, NULL, a->cosines, a->packed.n, PLM_ACT_NONE, NULL);
+	plmpg_against_rows(k->against, 1, row, k->cosines, NULL);
 	PG_FREE_IF_COPY(embedding, 0);
 	PG_FREE_IF_COPY(vectors, 1);
-	*n = a->packed.n;
-	return a->cosines;
+	*n = k->against->n;
+	return k->cosines;
 }
 
 /* cosines(embedding real[], vectors real[]) -> real[] */
