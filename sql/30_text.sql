@@ -44,10 +44,26 @@ CREATE FUNCTION similarity(a real[], b real[]) RETURNS real
 COMMENT ON FUNCTION similarity(real[], real[]) IS
 	'cosine of two vectors of the same length';
 
+CREATE FUNCTION cosines(embedding real[], vectors real[]) RETURNS real[]
+	AS 'MODULE_PATHNAME', 'product_llm_cosines' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION cosines(real[], real[]) IS
+	'cosines of a unit vector to several, whose numbers follow each other in one array';
+
+CREATE FUNCTION nearness(embedding real[], vectors real[], weights double precision[]) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'product_llm_nearness' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION nearness(real[], real[], double precision[]) IS
+	'the largest of cosines(embedding, vectors), each multiplied by its weight, or 0';
+
 -- ---- scores ----
 
+CREATE FUNCTION score_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'product_llm_score_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION score_support(internal) IS
+	'planner support: score() of a foreign table''s vectors is similarity() to a constant, which postgres_fdw can send';
+
 CREATE FUNCTION score(model text, query text, embedding real[]) RETURNS real
-	AS 'MODULE_PATHNAME', 'product_llm_score_embedding' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+	AS 'MODULE_PATHNAME', 'product_llm_score_embedding' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+	SUPPORT score_support;
 COMMENT ON FUNCTION score(text, text, real[]) IS
 	'cosine of the query''s embedding and a stored one; the query is embedded once a statement';
 

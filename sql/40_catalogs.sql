@@ -24,7 +24,7 @@ CREATE TABLE catalog (
 	model text COLLATE "C" NOT NULL REFERENCES model,
 	next_store regclass,
 	next_model text COLLATE "C" REFERENCES model,
-	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual')),
+	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual', 'shards')),
 	language text NOT NULL,
 	nearest text NOT NULL DEFAULT 'exact' CONSTRAINT catalog_nearest_is_known CHECK (nearest IN ('exact', 'hnsw')),
 	statistics jsonb NOT NULL DEFAULT '{}',
@@ -43,7 +43,7 @@ COMMENT ON COLUMN catalog.terms IS 'table of the different words, for spelling';
 COMMENT ON COLUMN catalog.model IS 'model of the embeddings';
 COMMENT ON COLUMN catalog.next_store IS 'embeddings of next_model, until they are complete';
 COMMENT ON COLUMN catalog.next_model IS 'the model that the catalog is changing to';
-COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog';
+COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog; shards: the partitions are other servers'' tables, which have catalogs of their own';
 COMMENT ON COLUMN catalog.language IS 'text search configuration of its words, by its qualified name: pg_upgrade does not carry its number';
 COMMENT ON COLUMN catalog.nearest IS 'how the nearest embeddings are found: exact, or hnsw with pgvector';
 COMMENT ON COLUMN catalog.statistics IS 'number and mean length of its texts, as last counted; ranking by words needs them roughly';
@@ -220,9 +220,9 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		IF catalog IS NULL OR source IS NULL OR key IS NULL OR content IS NULL OR sync IS NULL THEN
 			RAISE EXCEPTION 'catalog, source, key, content and sync must not be null' USING ERRCODE = 'null_value_not_allowed';
 		END IF;
-		IF NOT sync = ANY (ARRAY['trigger', 'manual']) THEN
+		IF NOT sync = ANY (ARRAY['trigger', 'manual', 'shards']) THEN
 			RAISE EXCEPTION 'unknown sync "%"', sync USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Use ''trigger'' or ''manual''.';
+				HINT = 'Use ''trigger'', ''manual'' or ''shards''.';
 		END IF;
 		SELECT r.relkind, n.nspname INTO kind, space
 		FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
@@ -237,6 +237,10 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		END IF;
 		IF sync = 'trigger' THEN
 			PERFORM product_llm.check_watchable(source);
+		END IF;
+		IF kind <> 'p' AND sync = 'shards' THEN
+			RAISE EXCEPTION 'table "%" is not partitioned', source USING ERRCODE = 'wrong_object_type',
+				HINT = 'sync => ''shards'' is for a partitioned table whose partitions are foreign tables on servers with catalogs of their own.';
 		END IF;
 		IF NOT product_llm.owns(source) THEN
 			RAISE EXCEPTION 'must be owner of table %', source USING ERRCODE = 'insufficient_privilege',
@@ -304,6 +308,10 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		IF sync = 'trigger' THEN
 			PERFORM product_llm.watch_source(c);
 			PERFORM product_llm.catalog_work(catalog, 'reconcile', NULL);
+			UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.now() WHERE t.catalog = create_catalog.catalog;
+		ELSIF sync = 'shards' THEN
+			PERFORM product_llm.catalog_work(catalog, 'link', NULL);
+			PERFORM product_llm.catalog_work(catalog, 'count', NULL);
 			UPDATE product_llm.catalog AS t SET last_refresh = pg_catalog.now() WHERE t.catalog = create_catalog.catalog;
 		END IF;
 	END
@@ -417,7 +425,10 @@ CREATE FUNCTION give_to_owner(source regclass, relations regclass[]) RETURNS voi
 		owner oid := (SELECT r.relowner FROM pg_catalog.pg_class AS r WHERE r.oid = source);
 		relation regclass;
 	BEGIN
-		FOR relation IN SELECT r.oid FROM pg_catalog.pg_class AS r WHERE r.oid = ANY (relations) AND r.relowner <> owner
+		FOR relation IN
+			SELECT r.oid FROM pg_catalog.pg_class AS r
+			WHERE r.relowner <> owner AND (r.oid = ANY (relations)
+				OR r.oid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = ANY (relations)))
 		LOOP
 			EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', relation, pg_catalog.pg_get_userbyid(owner));
 		END LOOP;
@@ -476,6 +487,7 @@ CREATE FUNCTION drop_catalog(catalog text) RETURNS void
 		END IF;
 		DELETE FROM product_llm.catalog AS t WHERE t.catalog = c.catalog;
 		PERFORM product_llm.unwatch_source(c);
+		PERFORM product_llm.unlink_shards(ARRAY[c.store, c.words, c.terms]);
 		PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
 	END
 	$$;
@@ -499,6 +511,10 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 			PERFORM product_llm.check_catalog_settings(settings);
 			UPDATE product_llm.catalog AS t SET settings = pg_catalog.jsonb_strip_nulls(t.settings || alter_catalog.settings)
 			WHERE t.catalog = c.catalog;
+		END IF;
+		IF c.sync = 'shards' THEN
+			PERFORM product_llm.alter_shards(c, model, sync, nearest);
+			RETURN;
 		END IF;
 		IF model IS NOT NULL AND model IS DISTINCT FROM coalesce(c.next_model, c.model) THEN
 			model := product_llm.embedding_model(model);

@@ -76,6 +76,7 @@ CREATE FUNCTION catalog_prune(catalog text, keyed boolean) RETURNS text[]
 	DECLARE
 		c product_llm.catalog := product_llm.catalog_row(catalog);
 	BEGIN
+		PERFORM product_llm.check_not_shards(c);
 		RETURN ARRAY(
 			SELECT CASE WHEN keyed THEN pg_catalog.format(
 				'DELETE FROM %s AS s WHERE s.key = ANY ($1) AND NOT s.key = ANY (ARRAY('
@@ -110,6 +111,7 @@ CREATE FUNCTION catalog_stale(catalog text, keys text[]) RETURNS text[]
 		c product_llm.catalog := product_llm.catalog_row(catalog);
 		stale text[];
 	BEGIN
+		PERFORM product_llm.check_not_shards(c);
 		EXECUTE pg_catalog.format(
 			'SELECT pg_catalog.array_agg(k.key ORDER BY k.key COLLATE "C") FROM (SELECT t.key FROM %s AND ($3 IS NULL OR t.key > $3)'
 			' ORDER BY t.key LIMIT 100000) AS k', product_llm.stale_rows(c))
@@ -153,6 +155,7 @@ CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boole
 	DECLARE
 		twice text;
 	BEGIN
+		PERFORM product_llm.check_not_shards(c);
 		EXECUTE pg_catalog.format(
 			'SELECT pg_catalog.min(k.key) FROM (SELECT product_llm.key_text(v.key) AS key FROM %s AS v WHERE %s'
 			' GROUP BY 1 HAVING pg_catalog.count(*) > 1) AS k', c.texts, product_llm.key_condition(c, '$1'))
@@ -256,11 +259,15 @@ CREATE FUNCTION catalog_count(catalog text, keys text[]) RETURNS text[]
 		counted jsonb;
 	BEGIN
 		SELECT * INTO c FROM product_llm.catalog AS t WHERE t.catalog = catalog_count.catalog FOR UPDATE SKIP LOCKED;
-		IF FOUND THEN
+		IF FOUND AND c.sync = 'shards' THEN
+			EXECUTE product_llm.shards_count(c) INTO counted;
+		ELSIF FOUND THEN
 			EXECUTE pg_catalog.format(
 				'SELECT pg_catalog.jsonb_build_object(''rows'', pg_catalog.count(*), ''title'', coalesce(pg_catalog.round(pg_catalog.avg(title_words), 2), 0),'
 				' ''body'', coalesce(pg_catalog.round(pg_catalog.avg(body_words), 2), 0), ''bytes'', pg_catalog.pg_relation_size(%L)) FROM %s',
 				c.words, c.words) INTO counted;
+		END IF;
+		IF counted IS NOT NULL THEN
 			UPDATE product_llm.catalog AS t SET statistics = counted WHERE t.catalog = c.catalog;
 		END IF;
 		RETURN NULL;
@@ -340,6 +347,11 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
 		END IF;
 		CALL product_llm.refresh_step(catalog);
+		IF (product_llm.own_catalog_row(catalog)).sync = 'shards' THEN
+			PERFORM product_llm.refresh_shards(product_llm.own_catalog_row(catalog));
+			COMMIT;
+			RETURN;
+		END IF;
 		PERFORM product_llm.catalog_work(catalog, 'prune', NULL);
 		stale := product_llm.catalog_work(catalog, 'stale', NULL);
 		pending := coalesce(pg_catalog.cardinality(stale), 0);
@@ -589,6 +601,7 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
 				PERFORM product_llm.unwatch_source(c);
 			END IF;
+			PERFORM product_llm.unlink_shards(ARRAY[c.store, c.words, c.terms]);
 			PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
 		END LOOP;
 	END

@@ -132,7 +132,7 @@ CREATE FUNCTION bind_events(catalog text, source regclass, visitor name, item na
 		PERFORM product_llm.give_to_owner(c.source, ARRAY[e.pairs, e.lists, e.feedback]);
 
 		INSERT INTO product_llm.catalog_events SELECT (e).*;
-		IF c.sync = 'trigger' THEN
+		IF c.sync <> 'manual' THEN
 			PERFORM product_llm.watch_events(e);
 		END IF;
 		PERFORM product_llm.catalog_work(catalog, 'pairs', NULL);
@@ -194,7 +194,7 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 		IF changes_rows THEN
 			PERFORM product_llm.check_events_columns(e);
 		END IF;
-		IF changes_rows AND (SELECT c.sync = 'trigger' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
+		IF changes_rows AND (SELECT c.sync <> 'manual' FROM product_llm.catalog AS c WHERE c.catalog = e.catalog) THEN
 			PERFORM product_llm.watch_events(e);
 			FOR leaf IN
 				SELECT DISTINCT g.tgrelid::regclass FROM pg_catalog.pg_trigger AS g
@@ -210,8 +210,9 @@ CREATE FUNCTION follow_events(e product_llm.catalog_events, relation oid, attrib
 COMMENT ON FUNCTION follow_events(product_llm.catalog_events, oid, int, boolean) IS
 	'follows what is done to a bound table of events';
 
--- SQL for the events that count, as visitor, item, at, weight; from a query over the events' columns.
-CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS text
+-- SQL for the events that count, as visitor, item, at, weight; from a query over the events' columns.  unforgotten: a further
+-- condition with %s for the visitor's name, or an empty text.
+CREATE FUNCTION events_that_count(e product_llm.catalog_events, rows text, unforgotten text) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT pg_catalog.format('SELECT product_llm.key_text(t.%1$I) AS visitor, product_llm.key_text(t.%2$I) AS item, t.%3$I::pg_catalog.timestamptz AS at, %5$s AS weight'
@@ -220,13 +221,39 @@ CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS 
 			CASE WHEN (e).kind IS NOT NULL AND (e).weights IS NOT NULL
 				THEN pg_catalog.format('coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(t.%I))::pg_catalog.float8, 1)', (e).weights, (e).kind)
 				ELSE '1::pg_catalog.float8' END,
-			(SELECT pg_catalog.format(' AND NOT EXISTS (SELECT FROM product_llm.catalog_forgotten AS f WHERE f.catalog = %L'
-				' AND f.visitor = pg_catalog.sha256(%L::pg_catalog.bytea || pg_catalog.convert_to(product_llm.key_text(t.%I), ''UTF8'')))',
-				(e).catalog, k.salt, (e).visitor)
-			 FROM product_llm.catalog_forgotten AS k WHERE k.catalog = (e).catalog LIMIT 1))
+			pg_catalog.format(unforgotten, pg_catalog.format('pg_catalog.convert_to(product_llm.key_text(t.%I), ''UTF8'')', (e).visitor)))
+	$$;
+COMMENT ON FUNCTION events_that_count(product_llm.catalog_events, text, text) IS
+	'SQL for those rows of a bound table of events that count: visitor, item, at, weight';
+
+CREATE FUNCTION counted_events(e product_llm.catalog_events, rows text) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT product_llm.events_that_count(e, rows, coalesce(
+			(SELECT pg_catalog.replace(pg_catalog.format(' AND NOT EXISTS (SELECT FROM product_llm.catalog_forgotten AS f WHERE f.catalog = %L'
+				' AND f.visitor = pg_catalog.sha256(%L::pg_catalog.bytea || ', (e).catalog, k.salt), '%', '%%') || '%s))'
+			 FROM product_llm.catalog_forgotten AS k WHERE k.catalog = (e).catalog LIMIT 1), ''))
 	$$;
 COMMENT ON FUNCTION counted_events(product_llm.catalog_events, text) IS
-	'SQL for a bound table''s events that count: visitor, item, at, weight';
+	'SQL for a bound table''s events that count, of visitors who are not forgotten; as the catalog''s owner, who alone knows those';
+
+CREATE FUNCTION shown_events(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT product_llm.events_that_count(e, (e).source::text,
+			' AND ($3 IS NULL OR NOT pg_catalog.sha256($2 || %s) = ANY ($3))')
+	$$;
+COMMENT ON FUNCTION shown_events(product_llm.catalog_events) IS
+	'the same for a caller who is told by $2 and $3, a salt and hashes of visitors, who is forgotten';
+
+CREATE FUNCTION visitor_form(e product_llm.catalog_events) RETURNS text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT pg_catalog.format('SELECT product_llm.key_text($1::pg_catalog.text::%s)', pg_catalog.format_type(a.atttypid, -1))
+		FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = (e).source AND a.attname = (e).visitor AND NOT a.attisdropped
+	$$;
+COMMENT ON FUNCTION visitor_form(product_llm.catalog_events) IS
+	'SQL for the one form of a visitor''s name, $1, in which it is compared and kept';
 
 CREATE FUNCTION pairs_of_all(e product_llm.catalog_events) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE

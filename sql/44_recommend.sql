@@ -34,7 +34,7 @@ CREATE FUNCTION weighed_events(e product_llm.catalog_events) RETURNS text
 			coalesce((SELECT pg_catalog.max(w.value::pg_catalog.float8) FROM pg_catalog.jsonb_each_text((e).weights) AS w WHERE w.value::pg_catalog.float8 > 0), 1),
 			(e).source,
 			(e).visitor,
-			(SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute AS a
+			(SELECT pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute AS a
 			 WHERE a.attrelid = (e).source AND a.attname = (e).visitor AND NOT a.attisdropped))
 	$$;
 COMMENT ON FUNCTION weighed_events(product_llm.catalog_events) IS
@@ -150,33 +150,38 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 	AS $$
 	DECLARE
 		e product_llm.catalog_events := product_llm.events_row(catalog);
+		name text;				-- as events and lists have it, however the caller has written it
 		salt bytea;
 		pairs bigint;
 		lists bigint;
 		answers bigint;
 		events bigint := 0;
 	BEGIN
+		EXECUTE product_llm.visitor_form(e) INTO name USING keys[1];
 		-- In the order in which writers of events do: the rows, then the table of pairs; and that at once as strongly as it will
 		-- be needed, because two that hold it weakly and then want more wait for each other.
 		IF keys[2]::boolean THEN
 			EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM (SELECT FROM %s AS t WHERE product_llm.key_text(t.%I) = $1 FOR UPDATE) AS l',
-				e.source, e.visitor) USING keys[1];
+				e.source, e.visitor) USING name;
 		END IF;
 		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
 		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM product_llm.pair_weights(ARRAY('
-			'SELECT v.item FROM (%s) AS v WHERE v.visitor = $1)) AS p', product_llm.counted_events(e, e.source::text)) INTO pairs USING keys[1];
-		EXECUTE pg_catalog.format('DELETE FROM %s AS f USING %s AS l WHERE l.list = f.list AND l.visitor = $1', e.feedback, e.lists) USING keys[1];
+			'SELECT v.item FROM (%s) AS v WHERE v.visitor = $1)) AS p', product_llm.counted_events(e, e.source::text)) INTO pairs USING name;
+		EXECUTE pg_catalog.format('DELETE FROM %s AS f USING %s AS l WHERE l.list = f.list AND l.visitor = $1', e.feedback, e.lists) USING name;
 		GET DIAGNOSTICS answers = ROW_COUNT;
-		EXECUTE pg_catalog.format('DELETE FROM %s AS l WHERE l.visitor = $1', e.lists) USING keys[1];
+		EXECUTE pg_catalog.format('DELETE FROM %s AS l WHERE l.visitor = $1', e.lists) USING name;
 		GET DIAGNOSTICS lists = ROW_COUNT;
 		IF keys[2]::boolean THEN
-			EXECUTE pg_catalog.format('DELETE FROM %s AS t WHERE product_llm.key_text(t.%I) = $1', e.source, e.visitor) USING keys[1];
+			EXECUTE pg_catalog.format('DELETE FROM %s AS t WHERE product_llm.key_text(t.%I) = $1', e.source, e.visitor) USING name;
 			GET DIAGNOSTICS events = ROW_COUNT;
+			-- There is nothing left that would have to be passed over.
+			DELETE FROM product_llm.catalog_forgotten AS f
+			WHERE f.catalog = e.catalog AND f.visitor = pg_catalog.sha256(f.salt || pg_catalog.convert_to(name, 'UTF8'));
 		ELSE
 			salt := coalesce((SELECT f.salt FROM product_llm.catalog_forgotten AS f WHERE f.catalog = e.catalog LIMIT 1),
 							 pg_catalog.decode(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 'hex'));
 			INSERT INTO product_llm.catalog_forgotten AS f (catalog, visitor, salt)
-			VALUES (e.catalog, pg_catalog.sha256(salt || pg_catalog.convert_to(keys[1], 'UTF8')), salt)
+			VALUES (e.catalog, pg_catalog.sha256(salt || pg_catalog.convert_to(name, 'UTF8')), salt)
 			ON CONFLICT DO NOTHING;
 		END IF;
 		PERFORM product_llm.catalog_pairs(catalog, NULL);

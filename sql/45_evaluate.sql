@@ -9,7 +9,7 @@ COMMENT ON FUNCTION evaluate_search(text, text, integer, integer) IS
 
 -- SQL for all events that count and are not of the future, by visitor and time: visitor, item, weight, the largest weight
 -- there is, and a hash that says which visitors are chosen when not all are.
-CREATE FUNCTION evaluated_events(e product_llm.catalog_events) RETURNS text
+CREATE FUNCTION evaluated_events(e product_llm.catalog_events, counted text) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT pg_catalog.format('SELECT v.visitor, v.item, v.weight, %s::pg_catalog.float8,'
@@ -17,9 +17,9 @@ CREATE FUNCTION evaluated_events(e product_llm.catalog_events) RETURNS text
 			' FROM (%s) AS v WHERE v.at <= pg_catalog.now()'
 			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE "C"',
 			coalesce((SELECT pg_catalog.max(w.value::pg_catalog.float8) FROM pg_catalog.jsonb_each_text((e).weights) AS w WHERE w.value::pg_catalog.float8 > 0), 1),
-			product_llm.counted_events(e, (e).source::text))
+			counted)
 	$$;
-COMMENT ON FUNCTION evaluated_events(product_llm.catalog_events) IS
+COMMENT ON FUNCTION evaluated_events(product_llm.catalog_events, text) IS
 	'SQL for a bound table''s events in the order in which they are evaluated: visitor, item, weight, largest weight, hash';
 
 CREATE FUNCTION evaluate_recommendations(catalog text, visitors integer DEFAULT NULL, samples integer DEFAULT 1000)

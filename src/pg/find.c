@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "fn.h"
+#include "shards.h"
 #include "sql.h"
 
 /* ---- lists ---- */
@@ -47,6 +48,17 @@ plmpg_founds_add(PlmpgFounds *list, const char *key)
 	found->key = MemoryContextStrdup(list->context, key);
 	found->semantic = NAN;
 	return found;
+}
+
+int
+plmpg_by_score(const void *a, const void *b)
+{
+	const PlmpgFound *x = a,
+			   *y = b;
+
+	if (x->score != y->score)
+		return x->score > y->score ? -1 : 1;
+	return strcmp(x->key, y->key);
 }
 
 /* ---- keys by hash ---- */
@@ -132,8 +144,9 @@ plmpg_keys_count(const PlmpgKeys *keys)
 	return keys->table->members;
 }
 
-ArrayType *
-plmpg_keys_array(PlmpgKeys *keys)
+/* lets: only those whose number is 1. */
+static ArrayType *
+keys_array(PlmpgKeys *keys, bool lets)
 {
 	const char **strings = palloc_extended(Max(keys->table->members, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
 	keytable_iterator i;
@@ -142,8 +155,15 @@ plmpg_keys_array(PlmpgKeys *keys)
 
 	keytable_start_iterate(keys->table, &i);
 	while ((entry = keytable_iterate(keys->table, &i)) != NULL)
-		strings[n++] = entry->key.data;
+		if (!lets || entry->number == 1)
+			strings[n++] = entry->key.data;
 	return plmpg_text_array(strings, n);
+}
+
+ArrayType *
+plmpg_keys_array(PlmpgKeys *keys)
+{
+	return keys_array(keys, false);
 }
 
 ArrayType *
@@ -203,7 +223,7 @@ plmpg_visible_rows(const PlmpgShop *shop, const char *filter)
 
 	initStringInfo(&r.buffer);
 	plmpg_sql(psprintf("SELECT %s, (%s) FROM %s", plmpg_shop_key_text(shop), filter == NULL ? "true" : filter,
-					   shop->source_name),
+					   shop->source_rows),
 			  NULL, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
 	return r.keys;
 }
@@ -216,7 +236,7 @@ plmpg_visible_of(const PlmpgShop *shop, const char *filter, ArrayType *keys)
 
 	initStringInfo(&r.buffer);
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
-	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s AND (%s)", plmpg_shop_key_text(shop), shop->source_name,
+	plmpg_sql(psprintf("SELECT %s FROM %s WHERE %s AND (%s)", plmpg_shop_key_text(shop), shop->source_rows,
 					   plmpg_shop_key_among(shop, "$1"), filter == NULL ? "true" : filter),
 			  &p, PLMPG_SQL_READ | (filter == NULL ? PLMPG_SQL_KEEP : 0), NULL, take_key, &r);
 	return r.keys;
@@ -260,17 +280,6 @@ trim(NearRows *r)
 		r->worst = (float) r->list->rows[r->most - 1].semantic;
 }
 
-/*
- * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before
- * it, which are the next one's.  Only a hint: whatever is there is not read.
- */
-static inline void
-prefetch_next(const void *vector, size_t bytes)
-{
-	for (size_t offset = 64; offset <= bytes + 64; offset += 64)
-		__builtin_prefetch((const char *) vector - offset);
-}
-
 static void
 take_near(void *arg, TupleTableSlot *slot)
 {
@@ -288,7 +297,7 @@ take_near(void *arg, TupleTableSlot *slot)
 		int64		n;
 		const float *vector = plmpg_real_values(array, r->dimensions, "embedding", &n);
 
-		prefetch_next(vector, n * sizeof(float));
+		plmpg_prefetch_next(vector, n * sizeof(float));
 		cosine = plmpg_cosine(vector, r->vector, n, "vector");
 		if ((Pointer) array != DatumGetPointer(value))
 			pfree(array);
@@ -375,6 +384,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most, .worst = -2};
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
+	List	   *parts = plmpg_shards(shop->store);
 	char	   *sql = NULL;
 	const float *values = plmpg_real_values(vector, -1, "vector", &r.dimensions);
 
@@ -383,7 +393,14 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 		return r.list;
 	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
 	caller = plmpg_become(shop->owner);
-	if (among == NULL)
+	if (parts != NIL)
+	{
+		if (among != NULL)
+			plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys_array(among, true)), false);
+		sql = plmpg_shards_nearest(parts, most, among != NULL);
+		plmpg_shards_settings(true);
+	}
+	else if (among == NULL)
 		sql = nearest_sql(shop, most, (int) r.dimensions);
 	else if (plmpg_keys_count(among) <= 1000)
 	{
@@ -393,7 +410,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 	}
 	if (sql != NULL)
 	{
-		if (among == NULL && strcmp(shop->nearest, "hnsw") == 0)
+		if (parts == NIL && among == NULL && strcmp(shop->nearest, "hnsw") == 0)
 			set_hnsw(most);
 		plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	}
@@ -414,93 +431,28 @@ PlmpgFounds *
 plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 {
 	NearRows	r = {.list = plmpg_founds(), .worst = -2};
+	List	   *parts = plmpg_shards(shop->store);
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
+	char	   *sql;
 
 	initStringInfo(&r.buffer);
 	plmpg_param(&p, FLOAT4ARRAYOID, PointerGetDatum(vector), false);
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
 	caller = plmpg_become(shop->owner);
-	plmpg_sql(psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
-					   shop->store_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
+	if (parts != NIL)
+	{
+		/* What a shard groups by it computes itself: cosines travel, not vectors. */
+		sql = plmpg_shards_sql(parts, "SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s"
+							   " WHERE s.key = ANY ($2) GROUP BY 1, 2");
+		plmpg_shards_settings(false);
+	}
+	else
+		sql = psprintf("SELECT s.key, product_llm.similarity(s.embedding, $1) FROM %s AS s WHERE s.key = ANY ($2)",
+					   shop->store_name);
+	plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
 	plmpg_return_to(&caller);
 	return r.list;
-}
-
-/* ---- all products against several vectors ---- */
-
-#define SCAN_ROWS 64			/* that are multiplied at once */
-
-typedef struct VectorScan
-{
-	PlmPacked	packed;
-	int			n;
-	int64		dimensions;
-	float	   *rows;			/* (SCAN_ROWS, dimensions) */
-	float	   *cosines;		/* (SCAN_ROWS, n) */
-	void	   *scratch;
-	StringInfoData keys[SCAN_ROWS];
-	int			filled;
-	PlmpgScored scored;
-	void	   *arg;
-} VectorScan;
-
-static void
-score_rows(VectorScan *scan)
-{
-	if (scan->filled == 0)
-		return;
-	plm_linear(&scan->packed, NULL, scan->filled, scan->rows, scan->dimensions, NULL, scan->cosines, scan->n, PLM_ACT_NONE,
-			   scan->scratch);
-	for (int i = 0; i < scan->filled; i++)
-		scan->scored(scan->arg, scan->keys[i].data, scan->cosines + i * scan->n);
-	scan->filled = 0;
-}
-
-static void
-take_scanned(void *arg, TupleTableSlot *slot)
-{
-	VectorScan	   *scan = arg;
-	bool		null;
-	Datum		value = slot_getattr(slot, 2, &null);
-	ArrayType  *array = DatumGetArrayTypeP(value);
-	int64		n;
-	const float *vector = plmpg_real_values(array, scan->dimensions, "embedding", &n);
-
-	prefetch_next(vector, n * sizeof(float));
-	memcpy(scan->rows + scan->filled * scan->dimensions, vector, n * sizeof(float));
-	if ((Pointer) array != DatumGetPointer(value))
-		pfree(array);
-	if (plmpg_slot_key(slot, 1, &scan->keys[scan->filled]) != NULL && ++scan->filled == SCAN_ROWS)
-		score_rows(scan);
-}
-
-void
-plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
-{
-	VectorScan	   *scan = palloc0(sizeof(VectorScan));
-	PlmpgIdentity caller;
-	size_t		scratch;
-	void	   *packed;
-
-	scan->n = n;
-	scan->dimensions = dimensions;
-	scan->scored = scored;
-	scan->arg = arg;
-	packed = (void *) TYPEALIGN(64, palloc(plm_pack_bytes(PLM_PREC_F32, n, dimensions) + 64));
-	plm_pack(PLM_PREC_F32, n, dimensions, vectors, packed);
-	scan->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = packed};
-	scan->rows = palloc(SCAN_ROWS * dimensions * sizeof(float));
-	scan->cosines = palloc(SCAN_ROWS * n * sizeof(float));
-	scratch = plm_linear_scratch(&scan->packed, SCAN_ROWS);
-	scan->scratch = (void *) TYPEALIGN(64, palloc(scratch + 64));
-	for (int i = 0; i < SCAN_ROWS; i++)
-		initStringInfo(&scan->keys[i]);
-	caller = plmpg_become(shop->owner);
-	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
-			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
-	plmpg_return_to(&caller);
-	score_rows(scan);
 }
 
 /* ---- vectors of some products ---- */

@@ -40,6 +40,8 @@ typedef struct PlmpgFounds
 
 PlmpgFounds *plmpg_founds(void);
 PlmpgFound *plmpg_founds_add(PlmpgFounds *list, const char *key);
+/* For qsort() of PlmpgFound: by score, best first, then by key. */
+int			plmpg_by_score(const void *a, const void *b);
 
 /* Keys with a number for each, by hash. */
 typedef struct PlmpgKeys PlmpgKeys;
@@ -80,11 +82,40 @@ PlmpgFounds *plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most,
 /* Cosine of each of these products to a vector, in any order; products without a vector are left out. */
 PlmpgFounds *plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys);
 
+/* Several unit vectors, laid out for what is multiplied with them. */
+typedef struct PlmpgAgainst
+{
+	int64		n;
+	int64		dimensions;
+	PlmPacked	packed;			/* when there are many */
+	void	   *memory;
+} PlmpgAgainst;
+
+/* Both in the current memory context. */
+PlmpgAgainst *plmpg_against(int64 n, const float *vectors, int64 dimensions);
+
+/*
+ * cosines (rows, n) of rows (rows, dimensions) to the vectors.  A row's have the same bits alone and among others.  scratch: NULL, or
+ * plm_linear_scratch() bytes, aligned to 64.
+ */
+void		plmpg_against_rows(const PlmpgAgainst *a, int64 rows, const float *row, float *cosines, void *scratch);
+
 /*
  * For every product its cosine to each of `n` unit vectors, (n, dimensions) row-major; cosines: (n), valid during the call.
  */
 typedef void (*PlmpgScored) (void *arg, const char *key, const float *cosines);
 void		plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg);
+
+/*
+ * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before
+ * it, which are the next one's.  Only a hint: whatever is there is not read.
+ */
+static inline void
+plmpg_prefetch_next(const void *vector, size_t bytes)
+{
+	for (size_t offset = 64; offset <= bytes + 64; offset += 64)
+		__builtin_prefetch((const char *) vector - offset);
+}
 
 /* Vectors of some products. */
 typedef struct PlmpgVectors

@@ -181,6 +181,7 @@ plmpg_return_figures(FunctionCallInfo fcinfo, PlmpgBudget *budget, const PlmpgFi
 		bool		nulls[8] = {false, false, false, true, true, true, true, true};
 		bool		whole = !isnan(f->whole[c]);
 
+		CHECK_FOR_INTERRUPTS();
 		set_value(&values[2], &nulls[2], whole ? f->whole[c] : value[c]);
 		if (!whole)
 		{

@@ -176,14 +176,22 @@ read_events(const PlmpgShop *shop, const PlmpgEvents *events, Reading *r)
 	PlmpgParams p = {0};
 	char	   *sql;
 
+	plmpg_param_text(&p, shop->catalog);
+	if (!whole)
+		plmpg_param_text(&p, events->counted);
 	if (whole)
 		caller = plmpg_become(shop->owner);
-	plmpg_param_text(&p, shop->catalog);
-	sql = plmpg_sql_string("SELECT product_llm.evaluated_events(e) FROM product_llm.catalog_events AS e"
-						   " WHERE e.catalog OPERATOR(pg_catalog.=) $1", &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
-	plmpg_sql(sql, NULL, PLMPG_SQL_READ, NULL, take_event, r);
+	sql = plmpg_sql_string(psprintf("SELECT product_llm.evaluated_events(e, %s) FROM product_llm.catalog_events AS e"
+									" WHERE e.catalog OPERATOR(pg_catalog.=) $1",
+									whole ? "product_llm.counted_events(e, e.source::pg_catalog.text)" : "$2"),
+						   &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
 	if (whole)
+	{
+		plmpg_sql(sql, NULL, PLMPG_SQL_READ, NULL, take_event, r);
 		plmpg_return_to(&caller);
+	}
+	else
+		plmpg_events_sql(events, sql, TEXTOID, PointerGetDatum(NULL), take_event, r);
 }
 
 PlmpgSequences *

@@ -24,6 +24,7 @@
 typedef struct Titles
 {
 	PlmpgBudget *budget;
+	PlmpgKeys  *among;			/* products that the caller sees, when others are hidden; else NULL */
 	int64		n;
 	const char **keys;
 	int64		keys_room;
@@ -50,8 +51,11 @@ take_title(void *arg, TupleTableSlot *slot)
 {
 	Titles	   *t = arg;
 	bool		null;
-	PlmpgTexts	tokens = plmpg_texts(DatumGetArrayTypeP(slot_getattr(slot, 2, &null)));
+	PlmpgTexts	tokens;
 
+	if (t->among != NULL && plmpg_keys_find_text(t->among, slot_getattr(slot, 1, &null)) == NULL)
+		return;
+	tokens = plmpg_texts(DatumGetArrayTypeP(slot_getattr(slot, 2, &null)));
 	if (t->n == t->keys_room)
 		t->keys = plmpg_double(t->budget, t->keys, &t->keys_room, sizeof(char *));
 	if (t->n + 2 > t->start_room)
@@ -99,6 +103,8 @@ read_titles(PlmpgBudget *budget, const PlmpgShop *shop)
 
 	t->budget = budget;
 	t->numbers = plmpg_keys();
+	if (plmpg_hidden_rows(shop->source))
+		t->among = plmpg_visible_rows(shop, NULL);
 	caller = plmpg_become(shop->owner);
 	plmpg_sql(psprintf("SELECT product_llm.key_text(v.key), (pg_catalog.regexp_split_to_array(pg_catalog.btrim(product_llm.segment("
 					   " CASE WHEN v.title = '' THEN pg_catalog.left(v.content, 200) ELSE v.title END)), ' +'))[1:60]"
@@ -204,17 +210,6 @@ typedef struct SearchFit
 	int64		room;
 } SearchFit;
 
-static int
-by_score(const void *a, const void *b)
-{
-	const PlmpgFound *x = a,
-			   *y = b;
-
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
 /* The best of a search's candidates with this weight come first. */
 static void
 reorder(PlmpgFounds *list, double weight)
@@ -226,7 +221,7 @@ reorder(PlmpgFounds *list, double weight)
 		f->score = weight * (isnan(f->semantic) ? 0 : f->semantic) + (1 - weight) * f->lexical;
 	}
 	if (list->n > 0)
-		qsort(list->rows, list->n, sizeof(PlmpgFound), by_score);
+		qsort(list->rows, list->n, sizeof(PlmpgFound), plmpg_by_score);
 }
 
 /* What a list in the order of one weight is worth. */

@@ -63,14 +63,13 @@ mode_from(text *mode)
 			 errhint("Use 'hybrid', 'semantic' or 'lexical'.")));
 }
 
-static int64
-results_from(int32 n)
+static void
+check_most(const char *name, int32 n)
 {
 	if (n < 0 || n > MAX_RESULTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_results must be between 0 and %d", MAX_RESULTS)));
-	return n;
+				 errmsg("%s must be between 0 and %d", name, MAX_RESULTS)));
 }
 
 /* ---- candidates ---- */
@@ -256,24 +255,25 @@ find_candidates(Search *s, text *query)
 
 /* ---- fusion ---- */
 
-static int
-by_score(const void *a, const void *b)
+/* Candidates by words that are none by meaning get their cosines. */
+static void
+add_cosines(const Search *s, PlmpgFounds *list, PlmpgKeys *places, PlmpgKeys *unknown)
 {
-	const PlmpgFound *x = a,
-			   *y = b;
+	PlmpgFounds *cosines;
 
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return strcmp(x->key, y->key);
+	if (s->vector == NULL || plmpg_keys_count(unknown) == 0)
+		return;
+	cosines = plmpg_cosines(s->shop, s->vector, plmpg_keys_array(unknown));
+	for (int64 i = 0; i < cosines->n; i++)
+		list->rows[*plmpg_keys_find(places, cosines->rows[i].key, false)].semantic = cosines->rows[i].semantic;
 }
 
 /* One list of both kinds of candidates, each with both scores. */
 static PlmpgFounds *
-fuse(Search *s)
+join_candidates(const Search *s)
 {
 	PlmpgFounds *list = plmpg_founds();
 	PlmpgKeys  *places = plmpg_keys();
-	double		weight = Min(1, plmpg_shop_number(s->shop->settings, "semantic", SEMANTIC_WEIGHT));
 	PlmpgKeys  *unknown = plmpg_keys();
 
 	for (int64 i = 0; s->semantic != NULL && i < s->semantic->n; i++)
@@ -285,18 +285,15 @@ fuse(Search *s)
 	{
 		const PlmpgFound *l = &s->lexical->rows[i];
 		int64	   *place = plmpg_keys_find(places, l->key, false);
-		PlmpgFound *found;
 
 		if (place == NULL)
 		{
-			*plmpg_keys_find(places, l->key, true) = list->n;
-			found = plmpg_founds_add(list, l->key);
+			place = plmpg_keys_find(places, l->key, true);
+			*place = list->n;
+			plmpg_founds_add(list, l->key);
 			plmpg_keys_find(unknown, l->key, true);
 		}
-		else
-			found = &list->rows[*place];
-		found->lexical = l->lexical;
-		found->lexical_rank = l->lexical_rank;
+		list->rows[*place].lexical_rank = l->lexical_rank;
 	}
 	for (int64 i = 0; s->with_words != NULL && i < s->with_words->n; i++)
 	{
@@ -305,27 +302,26 @@ fuse(Search *s)
 		if (place != NULL)
 			list->rows[*place].lexical = s->with_words->rows[i].lexical;
 	}
-	if (s->vector != NULL && plmpg_keys_count(unknown) > 0)
-	{
-		PlmpgFounds *cosines = plmpg_cosines(s->shop, s->vector, plmpg_keys_array(unknown));
+	add_cosines(s, list, places, unknown);
+	return list;
+}
 
-		for (int64 i = 0; i < cosines->n; i++)
-			list->rows[*plmpg_keys_find(places, cosines->rows[i].key, false)].semantic = cosines->rows[i].semantic;
-	}
+/* The candidates by their score, best first. */
+static PlmpgFounds *
+fuse(const Search *s)
+{
+	PlmpgFounds *list = join_candidates(s);
+	double		weight = s->mode == SEMANTIC ? 1 : s->mode == LEXICAL ? 0
+		: Min(1, plmpg_shop_number(s->shop->settings, "semantic", SEMANTIC_WEIGHT));
+
 	for (int64 i = 0; i < list->n; i++)
 	{
 		PlmpgFound *f = &list->rows[i];
-		double		semantic = isnan(f->semantic) ? 0 : f->semantic;
 
-		if (s->mode == SEMANTIC)
-			f->score = semantic;
-		else if (s->mode == LEXICAL)
-			f->score = f->lexical;
-		else
-			f->score = weight * semantic + (1 - weight) * f->lexical;
+		f->score = weight * (isnan(f->semantic) ? 0 : f->semantic) + (1 - weight) * f->lexical;
 	}
 	if (list->n > 0)
-		qsort(list->rows, list->n, sizeof(PlmpgFound), by_score);
+		qsort(list->rows, list->n, sizeof(PlmpgFound), plmpg_by_score);
 	return list;
 }
 
@@ -338,9 +334,9 @@ plmpg_search(PlmpgShop *shop, text *query, int64 most, char *filter)
 	return fuse(&s);
 }
 
-/* Arguments of search() and search_facets(), from the second on: query, n, filter, filter_args, mode. */
+/* What search() and search_facets() have in common; filter and mode: places of these arguments, after the filter its own. */
 static PlmpgFounds *
-run_search(FunctionCallInfo fcinfo, int64 most, int filter, int mode, PlmpgShop **shop, char **condition)
+run_search(FunctionCallInfo fcinfo, int64 most, int filter, int mode, PlmpgShop **shop)
 {
 	Search		s = {0};
 	Jsonb	   *args = PG_ARGISNULL(filter + 1) ? NULL : PG_GETARG_JSONB_P(filter + 1);
@@ -351,7 +347,6 @@ run_search(FunctionCallInfo fcinfo, int64 most, int filter, int mode, PlmpgShop 
 	plmpg_shop_check_rights(s.shop);
 	if (!PG_ARGISNULL(filter))
 		s.filter = plmpg_filter_sql(PG_GETARG_TEXT_PP(filter), args, s.shop->source);
-	*condition = s.filter;
 	find_candidates(&s, PG_GETARG_TEXT_PP(1));
 	return fuse(&s);
 }
@@ -375,15 +370,15 @@ product_llm_search(PG_FUNCTION_ARGS)
 	static const char *const names[] = {"catalog", "query", "max_results", "mode"};
 	int64		most;
 	PlmpgShop  *shop;
-	char	   *condition;
 	PlmpgFounds *list;
 	TupleDesc	desc;
 	Tuplestorestate *rows;
 
 	check_not_null(fcinfo, places, names, lengthof(places));
-	most = results_from(PG_GETARG_INT32(2));
+	most = PG_GETARG_INT32(2);
+	check_most("max_results", PG_GETARG_INT32(2));
 	rows = plmpg_result_set(fcinfo, &desc);
-	list = run_search(fcinfo, most, 3, 5, &shop, &condition);
+	list = run_search(fcinfo, most, 3, 5, &shop);
 	for (int64 i = 0; i < Min(list->n, most); i++)
 	{
 		const PlmpgFound *f = &list->rows[i];
@@ -398,46 +393,47 @@ product_llm_search(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* The vector of a product that the caller sees; ERROR when there is none. */
+static ArrayType *
+vector_of(const PlmpgShop *shop, const char *key)
+{
+	ArrayType  *one = plmpg_text_array(&key, 1);
+	PlmpgVectors *vectors = plmpg_vectors(shop, one);
+	const float *vector = plmpg_vectors_of(vectors, key);
+
+	if (vector == NULL || plmpg_keys_count(plmpg_visible_of(shop, NULL, one)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("product \"%s\" does not exist in catalog \"%s\"", key, shop->catalog)));
+	return plmpg_real_array(vector, vectors->dimensions);
+}
+
 /* similar(catalog, key, max_results) */
 PG_FUNCTION_INFO_V1(product_llm_similar);
 Datum
 product_llm_similar(PG_FUNCTION_ARGS)
 {
-	PlmpgShop  *shop = plmpg_shop(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Search		s = {.shop = plmpg_shop(text_to_cstring(PG_GETARG_TEXT_PP(0))), .mode = SEMANTIC};
 	const char *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	int64		most = results_from(PG_GETARG_INT32(2));
-	ArrayType  *one = plmpg_text_array(&key, 1);
+	int64		most = PG_GETARG_INT32(2);
 	TupleDesc	desc;
 	Tuplestorestate *rows = plmpg_result_set(fcinfo, &desc);
-	PlmpgVectors *vectors;
-	const float *vector = NULL;
 	PlmpgFounds *list;
-	PlmpgKeys  *visible;
 	int64		given = 0;
 
-	plmpg_shop_check_rights(shop);
-	vectors = plmpg_vectors(shop, one);
-	vector = plmpg_vectors_of(vectors, key);
-	if (vector == NULL || plmpg_keys_count(plmpg_visible_of(shop, NULL, one)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("product \"%s\" does not exist in catalog \"%s\"", key, shop->catalog)));
-	if (plmpg_hidden_rows(shop->source))
-	{
-		visible = plmpg_visible_rows(shop, NULL);
-		list = plmpg_nearest(shop, plmpg_real_array(vector, vectors->dimensions), most + 1, visible);
-	}
-	else
-	{
-		list = plmpg_nearest(shop, plmpg_real_array(vector, vectors->dimensions), most + 9, NULL);
-		visible = plmpg_visible_of(shop, NULL, keys_of(list, NULL));
-	}
+	check_most("max_results", PG_GETARG_INT32(2));
+	plmpg_shop_check_rights(s.shop);
+	s.vector = vector_of(s.shop, key);
+	if (plmpg_hidden_rows(s.shop->source))
+		s.hidden_from = rows_of_caller(&s);
+	/* It is the nearest to itself, or one of those with the same text. */
+	list = find_by_meaning(&s, most + 1);
 	for (int64 i = 0; i < list->n && given < most; i++)
 	{
 		Datum		values[2] = {CStringGetTextDatum(list->rows[i].key), Float4GetDatum((float) list->rows[i].semantic)};
 		bool		nulls[2] = {false, false};
 
-		if (strcmp(list->rows[i].key, key) == 0 || plmpg_keys_find(visible, list->rows[i].key, false) == NULL)
+		if (strcmp(list->rows[i].key, key) == 0)
 			continue;
 		tuplestore_putvalues(rows, desc, values, nulls);
 		given++;
@@ -464,6 +460,30 @@ take_facet(void *arg, TupleTableSlot *slot)
 	tuplestore_putvalues(r->rows, r->desc, values, nulls);
 }
 
+/*
+ * SQL for the values of a column in the rows with the keys $1, with numbers of products; the first $2.  An array stands for
+ * its different elements.
+ */
+static char *
+facet_sql(const PlmpgShop *shop, const char *column)
+{
+	AttrNumber	number = get_attnum(shop->source, column);
+	bool		array;
+
+	/* System columns are no facets. */
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist", column, get_rel_name(shop->source)),
+				 errhint("Facets are columns of the catalog's source.")));
+	array = OidIsValid(get_element_type(getBaseType(get_atttype(shop->source, number))));
+	return psprintf("SELECT f.value, pg_catalog.count(*) FROM (SELECT %s AS facet FROM %s WHERE %s) AS s"
+					" CROSS JOIN LATERAL (SELECT %s) AS f (value) WHERE f.value IS NOT NULL"
+					" GROUP BY f.value ORDER BY 2 DESC, f.value COLLATE \"C\" LIMIT $2",
+					quote_identifier(column), shop->source_rows, plmpg_shop_key_among(shop, "$1"),
+					array ? "DISTINCT u.u::pg_catalog.text FROM pg_catalog.unnest(s.facet) AS u (u)" : "s.facet::pg_catalog.text");
+}
+
 /* search_facets(catalog, query, facets, max_values, filter, filter_args, mode, depth) */
 PG_FUNCTION_INFO_V1(product_llm_search_facets);
 Datum
@@ -472,37 +492,28 @@ product_llm_search_facets(PG_FUNCTION_ARGS)
 	static const int places[] = {0, 1, 2, 3, 6, 7};
 	static const char *const names[] = {"catalog", "query", "facets", "max_values", "mode", "depth"};
 	PlmpgShop  *shop;
-	char	   *condition;
 	PlmpgFounds *list;
-	TupleDesc	desc;
 	FacetRows	r = {0};
 	PlmpgTexts	facets;
 	PlmpgParams p = {0};
 
 	check_not_null(fcinfo, places, names, lengthof(places));
 	facets = plmpg_texts(PG_GETARG_ARRAYTYPE_P(2));
-	(void) results_from(PG_GETARG_INT32(3));
-	(void) results_from(PG_GETARG_INT32(7));
-	r.rows = plmpg_result_set(fcinfo, &desc);
-	r.desc = desc;
-	list = run_search(fcinfo, PG_GETARG_INT32(7), 4, 6, &shop, &condition);
+	check_most("max_values", PG_GETARG_INT32(3));
+	check_most("depth", PG_GETARG_INT32(7));
+	r.rows = plmpg_result_set(fcinfo, &r.desc);
+	list = run_search(fcinfo, PG_GETARG_INT32(7), 4, 6, &shop);
 	list->n = Min(list->n, PG_GETARG_INT32(7));
 	plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys_of(list, NULL)), false);
 	plmpg_param(&p, INT4OID, PG_GETARG_DATUM(3), false);
 	for (int i = 0; i < facets.n; i++)
 	{
-		const char *column = facets.nulls[i] ? "" : TextDatumGetCString(facets.values[i]);
-
-		if (get_attnum(shop->source, column) <= 0)
+		if (facets.nulls[i])
 			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of relation \"%s\" does not exist", column, get_rel_name(shop->source)),
-					 errhint("Facets are columns of the catalog's source.")));
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("facets must not contain nulls")));
 		r.facet = facets.values[i];
-		plmpg_sql(psprintf("SELECT %1$s::pg_catalog.text, pg_catalog.count(*) FROM %2$s"
-						   " WHERE %3$s AND %1$s IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2",
-						   quote_identifier(column), shop->source_name, plmpg_shop_key_among(shop, "$1")),
-				  &p, PLMPG_SQL_READ, NULL, take_facet, &r);
+		plmpg_sql(facet_sql(shop, TextDatumGetCString(r.facet)), &p, PLMPG_SQL_READ, NULL, take_facet, &r);
 	}
 	return (Datum) 0;
 }

@@ -1,12 +1,19 @@
 /*
- * fn_support.c -- what the planner is told about functions over an array of texts: rows and cost follow its length.
+ * fn_support.c -- what the planner is told: rows and cost of functions over an array of texts follow its length, and
+ * score() of a stored vector is its similarity to a constant.
  */
-#include "plmpg.h"
+#include "fn.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_func.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 
 /* Cost of one text of usual length, in units of cpu_operator_cost: as embed(model, input) declares it. */
@@ -56,4 +63,63 @@ product_llm_batch_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(request);
 	}
 	PG_RETURN_POINTER(NULL);
+}
+
+/* Is this a column of a foreign table, or of a partitioned table, which may have foreign partitions? */
+static bool
+may_be_foreign(PlannerInfo *root, Node *node)
+{
+	Var		   *var = (Var *) node;
+	RangeTblEntry *entry;
+
+	if (root == NULL || !IsA(node, Var) || var->varlevelsup != 0 || IS_SPECIAL_VARNO(var->varno))
+		return false;
+	entry = rt_fetch(var->varno, root->parse->rtable);
+	return entry->rtekind == RTE_RELATION &&
+		(entry->relkind == RELKIND_FOREIGN_TABLE || entry->relkind == RELKIND_PARTITIONED_TABLE);
+}
+
+static bool
+known_text(Node *node)
+{
+	return IsA(node, Const) && !((Const *) node)->constisnull;
+}
+
+/*
+ * Support function of score(model, query, embedding): of foreign rows, similarity(embedding, <the query's vector>).
+ *
+ * postgres_fdw does not send a function of text literals, because their collation is not a remote column's; one of numbers it
+ * does.  So the shard scores and orders, and it need not have the model.  The same bits: both are plmpg_cosine().
+ */
+PG_FUNCTION_INFO_V1(product_llm_score_support);
+Datum
+product_llm_score_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Oid			types[2] = {FLOAT4ARRAYOID, FLOAT4ARRAYOID};
+	FuncExpr   *call;
+	Oid			similarity;
+	const PlmpgModel *model;
+	PlmInput	query;
+	float	   *vector;
+	Const	   *constant;
+
+	if (!IsA(request, SupportRequestSimplify))
+		PG_RETURN_POINTER(NULL);
+	call = ((SupportRequestSimplify *) request)->fcall;
+	if (list_length(call->args) != 3 || !known_text(linitial(call->args)) || !known_text(lsecond(call->args)) ||
+		!may_be_foreign(((SupportRequestSimplify *) request)->root, lthird(call->args)))
+		PG_RETURN_POINTER(NULL);
+	similarity = LookupFuncName(list_make2(makeString(get_namespace_name(get_func_namespace(call->funcid))),
+										   makeString("similarity")), 2, types, true);
+	if (!OidIsValid(similarity))
+		PG_RETURN_POINTER(NULL);
+	model = plmpg_model_get(DatumGetTextPP(((Const *) linitial(call->args))->constvalue));
+	query = (PlmInput) {.first = plmpg_utf8(DatumGetTextPP(((Const *) lsecond(call->args))->constvalue))};
+	vector = palloc(model->config->dimensions * sizeof(float));
+	plmpg_embed(model, 1, &query, PLM_KIND_QUERY, vector);
+	constant = makeConst(FLOAT4ARRAYOID, -1, InvalidOid, -1,
+						 PointerGetDatum(plmpg_real_array(vector, model->config->dimensions)), false, false);
+	PG_RETURN_POINTER(makeFuncExpr(similarity, FLOAT4OID, list_make2(lthird(call->args), constant), InvalidOid, InvalidOid,
+								   COERCE_EXPLICIT_CALL));
 }

@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "fn.h"
+#include "shards.h"
 #include "shop.h"
 #include "sql.h"
 
@@ -73,7 +74,8 @@ product_llm_key_text(PG_FUNCTION_ARGS)
 
 /* ---- work as the owner ---- */
 
-static const char *const works[] = {"reconcile", "refresh", "stale", "pending", "prune", "count", "switch", "pairs", "forget"};
+static const char *const works[] = {"reconcile", "refresh", "stale", "pending", "prune", "count", "switch", "pairs", "forget",
+	"link"};
 
 typedef struct KeysRow
 {
@@ -372,22 +374,34 @@ product_llm_catalog_counts(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false, true, true};
+	List	   *parts = plmpg_shards(shop->store);
+	int			level = NewGUCNestLevel();
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	/* Each shard counts its own. */
+	(void) set_config_option("enable_partitionwise_aggregate", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	values[0] = Int64GetDatum(count(psprintf("SELECT pg_catalog.count(s.%s) FROM %s AS s", shop->key_column, shop->source_rows), NULL));
+	AtEOXact_GUC(false, level);
 	if (!plmpg_hidden_rows(shop->source))
 	{
 		PlmpgIdentity caller = plmpg_become(shop->owner);
 		PlmpgParams p = {0};
 
 		plmpg_param(&p, TEXTOID, PointerGetDatum(shop->model), false);
-		values[1] = Int64GetDatum(count(psprintf("SELECT pg_catalog.count(*) FROM %s", shop->store_name), NULL));
-		values[2] = Int64GetDatum(count(psprintf(
-			"SELECT pg_catalog.count(*) FROM %s AS s JOIN %s AS v ON product_llm.key_text(v.key) = s.key"
-			" WHERE s.text_hash <> pg_catalog.md5(v.content)::pg_catalog.uuid OR s.model <> product_llm.model_identity($1)",
-			shop->store_name, plmpg_relation_name(shop->texts)), &p));
-		nulls[1] = nulls[2] = false;
+		if (parts != NIL)
+			values[1] = Int64GetDatum(count(psprintf("SELECT pg_catalog.sum(c.n) FROM (%s) AS c (n)", plmpg_shards_sql(
+				parts, "SELECT pg_catalog.count(*) FROM %s")), NULL));
+		else
+		{
+			values[1] = Int64GetDatum(count(psprintf("SELECT pg_catalog.count(*) FROM %s", shop->store_name), NULL));
+			values[2] = Int64GetDatum(count(psprintf(
+				"SELECT pg_catalog.count(*) FROM %s AS s JOIN %s AS v ON product_llm.key_text(v.key) = s.key"
+				" WHERE s.text_hash <> pg_catalog.md5(v.content)::pg_catalog.uuid OR s.model <> product_llm.model_identity($1)",
+				shop->store_name, plmpg_relation_name(shop->texts)), &p));
+		}
+		nulls[1] = false;
+		nulls[2] = parts != NIL;	/* the shards know */
 		plmpg_return_to(&caller);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -4,9 +4,9 @@
 #include "together.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
-
-#include "sql.h"
 
 /* ---- the events ---- */
 
@@ -29,8 +29,40 @@ take_events(void *arg, TupleTableSlot *slot)
 	e->lists_name = plmpg_relation_name(DatumGetObjectId(slot_getattr(slot, 3, &null)));
 	e->counted = TextDatumGetCString(slot_getattr(slot, 4, &null));
 	e->weighed = TextDatumGetCString(slot_getattr(slot, 5, &null));
+	e->canonical = TextDatumGetCString(slot_getattr(slot, 6, &null));
+	e->readable = DatumGetBool(slot_getattr(slot, 7, &null));
 	r->events = e;
 	MemoryContextSwitchTo(old);
+}
+
+static void
+take_forgotten(void *arg, TupleTableSlot *slot)
+{
+	EventsRow  *r = arg;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	bool		null;
+	Datum		salt = slot_getattr(slot, 1, &null);
+
+	if (!null)
+	{
+		r->events->salt = PointerGetDatum(PG_DETOAST_DATUM_COPY(salt));
+		r->events->forgotten = PointerGetDatum(PG_DETOAST_DATUM_COPY(slot_getattr(slot, 2, &null)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Only the owner may read who is forgotten. */
+static void
+read_forgotten(const PlmpgShop *shop, EventsRow *r)
+{
+	PlmpgParams p = {0};
+	PlmpgIdentity caller = plmpg_become(shop->owner);
+
+	plmpg_param_text(&p, shop->catalog);
+	plmpg_sql("SELECT pg_catalog.min(f.salt::pg_catalog.text)::pg_catalog.bytea, pg_catalog.array_agg(f.visitor)"
+			  " FROM product_llm.catalog_forgotten AS f WHERE f.catalog = $1",
+			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_forgotten, r);
+	plmpg_return_to(&caller);
 }
 
 PlmpgEvents *
@@ -40,15 +72,32 @@ plmpg_events(const PlmpgShop *shop)
 	PlmpgParams p = {0};
 
 	plmpg_param_text(&p, shop->catalog);
-	plmpg_sql("SELECT e.source, e.pairs, e.lists, product_llm.counted_events(e, e.source::pg_catalog.text),"
-			  " product_llm.weighed_events(e) FROM product_llm.catalog_events AS e WHERE e.catalog OPERATOR(pg_catalog.=) $1",
+	plmpg_sql("SELECT e.source, e.pairs, e.lists, product_llm.shown_events(e),"
+			  " product_llm.weighed_events(e), product_llm.visitor_form(e), pg_catalog.has_column_privilege(e.source, e.visitor, 'SELECT')"
+			  " AND pg_catalog.has_column_privilege(e.source, e.item, 'SELECT') AND pg_catalog.has_column_privilege(e.source, e.at, 'SELECT')"
+			  " AND coalesce(pg_catalog.has_column_privilege(e.source, e.kind, 'SELECT'), true)"
+			  " FROM product_llm.catalog_events AS e WHERE e.catalog OPERATOR(pg_catalog.=) $1",
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_events, &r);
 	if (r.events != NULL && (r.events->pairs_name == NULL || r.events->lists_name == NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table of pairs of catalog \"%s\" does not exist any more", shop->catalog),
 				 errhint("product_llm.unbind_events and product_llm.bind_events make it anew.")));
+	if (r.events != NULL && (plmpg_hidden_rows(r.events->source) ||
+							 pg_class_aclcheck(r.events->source, GetUserId(), ACL_SELECT) != ACLCHECK_OK))
+		read_forgotten(shop, &r);
 	return r.events;
+}
+
+void
+plmpg_events_sql(const PlmpgEvents *events, const char *sql, Oid type, Datum value, PlmpgTake take, void *arg)
+{
+	PlmpgParams p = {0};
+
+	plmpg_param(&p, type, value, value == 0);
+	plmpg_param(&p, BYTEAOID, events->salt, events->salt == 0);
+	plmpg_param(&p, BYTEAARRAYOID, events->forgotten, events->forgotten == 0);
+	plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take, arg);
 }
 
 /* ---- history ---- */
@@ -119,19 +168,26 @@ PlmpgCandidate *
 plmpg_candidate(PlmpgCandidates *c, const char *key, bool add)
 {
 	int64	   *place = plmpg_keys_find(c->places, key, false);
-	PlmpgCandidate *row;
 
 	if (place != NULL)
 		return &c->rows[*place];
 	if (!add)
 		return NULL;
+	*plmpg_keys_find(c->places, key, true) = c->n;
+	return plmpg_candidates_append(c, key);
+}
+
+PlmpgCandidate *
+plmpg_candidates_append(PlmpgCandidates *c, const char *key)
+{
+	PlmpgCandidate *row;
+
 	if (c->n == c->room)
 	{
 		c->room = c->room == 0 ? 256 : c->room * 2;
 		c->rows = c->rows == NULL ? MemoryContextAllocHuge(c->context, c->room * sizeof(PlmpgCandidate))
 			: repalloc_huge(c->rows, c->room * sizeof(PlmpgCandidate));
 	}
-	*plmpg_keys_find(c->places, key, true) = c->n;
 	row = &c->rows[c->n++];
 	memset(row, 0, sizeof(*row));
 	row->key = MemoryContextStrdup(c->context, key);
@@ -188,7 +244,7 @@ read_pairs(const PlmpgShop *shop, const PlmpgEvents *events, PlmpgParams *p, Pai
 	plmpg_sql(psprintf("SELECT p.a, p.b, p.after, p.before FROM %s AS p WHERE p.a = ANY ($1)", events->pairs_name), p,
 			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_pair, r);
 	/* An index scan of all is quicker than looking up a good part of them. */
-	if (r->candidates->n * 16 > plmpg_shop_number(shop->statistics, "rows", 0))
+	if (r->candidates->n * 6 > plmpg_shop_number(shop->statistics, "rows", 0))
 		plmpg_sql(psprintf("SELECT p.a, p.after FROM %s AS p WHERE p.a = p.b", events->pairs_name), NULL,
 				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
 	else
@@ -202,16 +258,32 @@ read_pairs(const PlmpgShop *shop, const PlmpgEvents *events, PlmpgParams *p, Pai
 
 /* The same from the events that the caller sees, because others are hidden. */
 static void
-compute_pairs(const PlmpgEvents *events, PlmpgParams *p, PairRows *r)
+compute_pairs(const PlmpgEvents *events, const PlmpgParams *p, PairRows *r)
 {
-	plmpg_sql(psprintf("SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8"
+	plmpg_events_sql(events, psprintf("SELECT p.a, p.b, pg_catalog.sum(p.after)::pg_catalog.int8, pg_catalog.sum(p.before)::pg_catalog.int8"
 					   " FROM (SELECT pg_catalog.array_agg(v.item ORDER BY v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE \"C\") AS items"
 					   "  FROM (%1$s) AS v WHERE v.visitor IN (SELECT w.visitor FROM (%1$s) AS w WHERE w.item = ANY ($1))"
 					   "  GROUP BY v.visitor) AS t CROSS JOIN LATERAL product_llm.pair_weights(t.items) AS p"
-					   " WHERE p.a = ANY ($1) GROUP BY p.a, p.b", events->counted), p,
-			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_pair, r);
-	plmpg_sql(psprintf("SELECT v.item, pg_catalog.count(DISTINCT v.visitor) FROM (%s) AS v GROUP BY v.item", events->counted),
-			  NULL, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
+					   " WHERE p.a = ANY ($1) GROUP BY p.a, p.b", events->counted), p->types[0], p->values[0], take_pair, r);
+	plmpg_events_sql(events, psprintf("SELECT v.item, pg_catalog.count(DISTINCT v.visitor) FROM (%s) AS v GROUP BY v.item",
+									  events->counted), p->types[0], p->values[0], take_visitors, r);
+}
+
+/* Rows that cancel each other, until the table of pairs is compacted, are no pairs. */
+static void
+drop_without_pairs(PlmpgCandidates *c)
+{
+	int64		n = 0;
+
+	for (int64 i = 0; i < c->n; i++)
+		if (c->rows[i].together > 0)
+			c->rows[n++] = c->rows[i];
+	if (n == c->n)
+		return;
+	c->n = n;
+	c->places = plmpg_keys();
+	for (int64 i = 0; i < n; i++)
+		*plmpg_keys_find(c->places, c->rows[i].key, true) = i;
 }
 
 void
@@ -256,6 +328,7 @@ plmpg_together(const PlmpgShop *shop, const PlmpgEvents *events, const PlmpgBlen
 			c->together += c->given[k];
 		}
 	}
+	drop_without_pairs(candidates);
 }
 
 /* ---- popularity ---- */
@@ -279,9 +352,9 @@ plmpg_popular(const PlmpgShop *shop, const PlmpgEvents *events, int64 most)
 
 	plmpg_param(&p, INT8OID, Int64GetDatum(most), false);
 	if (plmpg_hidden_rows(events->source))
-		plmpg_sql(psprintf("SELECT v.item, pg_catalog.count(DISTINCT v.visitor) FROM (%s) AS v"
-						   " GROUP BY v.item ORDER BY 2 DESC, v.item COLLATE \"C\" LIMIT $1", events->counted),
-				  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_popular, list);
+		plmpg_events_sql(events, psprintf("SELECT v.item, pg_catalog.count(DISTINCT v.visitor) FROM (%s) AS v"
+										  " GROUP BY v.item ORDER BY 2 DESC, v.item COLLATE \"C\" LIMIT $1", events->counted),
+						 INT8OID, Int64GetDatum(most), take_popular, list);
 	else
 	{
 		PlmpgIdentity caller = plmpg_become(shop->owner);

@@ -6,6 +6,7 @@
 
 #include "blend.h"
 #include "find.h"
+#include "sql.h"
 
 /* A catalog's events, as the queries over them need them. */
 typedef struct PlmpgEvents
@@ -13,12 +14,23 @@ typedef struct PlmpgEvents
 	Oid			source;
 	char	   *pairs_name;		/* qualified and quoted */
 	char	   *lists_name;
-	char	   *counted;		/* SQL of the events that count: visitor, item, at */
+	char	   *counted;		/* SQL of the events that count, for the caller: visitor, item, at, weight;
+								 * run it by plmpg_events_sql() */
 	char	   *weighed;		/* the same of one visitor, $1, with weight and kind: item, at, weight, kind */
+	char	   *canonical;		/* SQL of the one form of a visitor's name, $1 */
+	bool		readable;		/* the caller may read the columns that count */
+	Datum		salt;			/* of the visitors who are forgotten: bytea and bytea[]; */
+	Datum		forgotten;		/* 0: nobody is */
 } PlmpgEvents;
 
 /* NULL when the catalog has none. */
 PlmpgEvents *plmpg_events(const PlmpgShop *shop);
+
+/*
+ * Run SQL that has `counted` in it, as the caller.  type, value: $1; what `counted` needs to leave out the forgotten follows as $2, $3,
+ * which the caller could not read.
+ */
+void		plmpg_events_sql(const PlmpgEvents *events, const char *sql, Oid type, Datum value, PlmpgTake take, void *arg);
 
 /* A product of the visitor's own, the newest first. */
 typedef struct PlmpgOwn
@@ -50,7 +62,7 @@ typedef struct PlmpgCandidate
 	double		score;
 	double		given[PLMPG_RECENT];	/* to together, by recent product */
 	int			nearest;		/* recent product that gives content; -1: none */
-	bool		excluded;
+	bool		known;			/* a product of the catalog */
 } PlmpgCandidate;
 
 typedef struct PlmpgCandidates
@@ -63,7 +75,10 @@ typedef struct PlmpgCandidates
 } PlmpgCandidates;
 
 PlmpgCandidates *plmpg_candidates(void);
+/* By key, only until rows are moved or dropped. */
 PlmpgCandidate *plmpg_candidate(PlmpgCandidates *c, const char *key, bool add);
+/* One more at the end, whose key is not there yet. */
+PlmpgCandidate *plmpg_candidates_append(PlmpgCandidates *c, const char *key);
 
 /*
  * Add what is together with the first n of these products, with its parts and visitors set.  recency: each product's r from

@@ -205,7 +205,9 @@ spelled_like(const PlmpgShop *shop, const char *lexeme, PlmpgKeys *among)
 					   " + (pg_catalog.left(t.term, 1) <> pg_catalog.left($1, 1))::pg_catalog.int4 FROM %s AS t"
 					   " WHERE t.grams && product_llm.term_grams($1)"
 					   " AND pg_catalog.length(t.term) BETWEEN pg_catalog.length($1) - $2 AND pg_catalog.length($1) + $2"
-					   " AND product_llm.term_distance(t.term, $1, $2) <= $2 ORDER BY 2, 1 LIMIT 20", shop->terms_name),
+					   " AND product_llm.term_distance(t.term, $1, $2) <= $2 ORDER BY 2, 1%s", shop->terms_name,
+					   /* Words of hidden rows must not keep others from being looked at. */
+					   among == NULL ? " LIMIT 20" : ""),
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near_term, &r);
 	forboth(term, r.terms, d, r.distances)
 	{
@@ -393,6 +395,34 @@ typedef struct Corpus
 	double		body;
 } Corpus;
 
+typedef struct LengthSums
+{
+	PlmpgKeys  *among;
+	int64		rows;
+	int64		title;
+	int64		body;
+} LengthSums;
+
+static void
+take_lengths(void *arg, TupleTableSlot *slot)
+{
+	LengthSums *sums = arg;
+	bool		null;
+
+	if (plmpg_keys_find_text(sums->among, slot_getattr(slot, 1, &null)) == NULL)
+		return;
+	sums->rows++;
+	sums->title += DatumGetInt32(slot_getattr(slot, 2, &null));
+	sums->body += DatumGetInt32(slot_getattr(slot, 3, &null));
+}
+
+/* As the statistics have it: to two decimals. */
+static double
+mean_length(int64 words, int64 rows)
+{
+	return round(100.0 * (double) words / (double) Max(rows, 1)) / 100;
+}
+
 static Corpus
 corpus(const PlmpgShop *shop, const WordsRows *r)
 {
@@ -404,17 +434,13 @@ corpus(const PlmpgShop *shop, const WordsRows *r)
 
 	if (r->among != NULL)
 	{
-		double		title = 0,
-					body = 0;
+		LengthSums	sums = {.among = r->among};
 
-		for (int64 i = 0; i < r->n; i++)
-		{
-			title += r->rows[i].title_words;
-			body += r->rows[i].body_words;
-		}
-		c.rows = (double) plmpg_keys_count(r->among);
-		c.title = title / Max(r->n, 1);
-		c.body = body / Max(r->n, 1);
+		plmpg_sql(psprintf("SELECT w.key, w.title_words, w.body_words FROM %s AS w", shop->words_name), NULL,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_lengths, &sums);
+		c.rows = (double) sums.rows;
+		c.title = mean_length(sums.title, sums.rows);
+		c.body = mean_length(sums.body, sums.rows);
 	}
 	c.rows = Max(c.rows, (double) r->n);
 	return c;
@@ -426,6 +452,7 @@ by_lexical(const void *a, const void *b)
 	const PlmpgFound *x = a,
 			   *y = b;
 
+	CHECK_FOR_INTERRUPTS();		/* there may be as many as there are products */
 	if (x->lexical != y->lexical)
 		return x->lexical > y->lexical ? -1 : 1;
 	return strcmp(x->key, y->key);
@@ -452,9 +479,9 @@ plmpg_best_words(const PlmpgShop *shop, const PlmpgTerms *terms, PlmpgKeys *amon
 	caller = plmpg_become(shop->owner);
 	plmpg_sql(psprintf("SELECT w.key, w.words, w.title_words, w.body_words FROM %s AS w WHERE w.words @@ $1::pg_catalog.tsquery",
 					   shop->words_name), &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_words, &r);
+	c = corpus(shop, &r);
 	plmpg_return_to(&caller);
 
-	c = corpus(shop, &r);
 	idf = palloc(terms->n * sizeof(double));
 	for (int t = 0; t < terms->n; t++)
 	{

@@ -60,10 +60,16 @@ if [ "$large" -gt 0 ]; then
 SET client_min_messages = warning;
 INSERT INTO product SELECT id + c * :products, title, description, price, stock
 	FROM product, generate_series(1, :copies - 1) AS c WHERE id + c * :products <= :large;
--- The vectors of the first, turned by some places: as far from each other as any.
-INSERT INTO shop_embedding SELECT ((key::int + c * :products))::text, text_hash, model,
-		embedding[1 + c % 256 : 256] || embedding[1 : c % 256]
-	FROM shop_embedding, generate_series(1, :copies - 1) AS c WHERE key::int + c * :products <= :large;
+-- Each further vector is a mixture of two products', as the embedding of a text about both would lie: on the same manifold as
+-- real ones, which an index of neighbours depends on.
+CREATE UNLOGGED TABLE mixed AS
+	SELECT (e.key::int + c * :products)::text AS key, e.text_hash, e.model,
+		(SELECT array_agg(u.a * 0.8::real + u.b * 0.6::real) FROM unnest(e.embedding, o.embedding) AS u (a, b)) AS embedding
+	FROM generate_series(1, :copies - 1) AS c, shop_embedding AS e
+	JOIN shop_embedding AS o ON o.key = (1 + (e.key::bigint * 7919 + c * 104729) % :products)::text
+	WHERE e.key::int + c * :products <= :large;
+INSERT INTO shop_embedding (key, text_hash, model, embedding) SELECT key, text_hash, model, embedding FROM mixed;
+DROP TABLE mixed;
 DROP INDEX shop_words_words_idx;
 INSERT INTO shop_words SELECT ((key::int + c * :products))::text, text_hash, title_words, body_words, words
 	FROM shop_words, generate_series(1, :copies - 1) AS c WHERE key::int + c * :products <= :large;

@@ -13,45 +13,94 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE texts AS SELECT i, 'product number ' || i || repeat(' with some words', 8) AS t FROM generate_series(1, 100000) i;
 });
 
-# The timeout is set for the statement alone; the time is taken by the client, so it includes everything.
-for my $case (
-	[ 'embed_rows', q{SELECT count(product_llm.embed('shop-seed', t)) FROM texts} ],
-	[ 'embed_array_1_thread', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, 0 ],
-	[ 'embed_array_2_threads', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, 2 ],
-	[ 'rerank', q{SELECT count(*) FROM product_llm.rerank('shop-seed', 'shoes', (SELECT array_agg(t) FROM texts))} ],
-	[ 'tokenize_100_MB', q{SELECT product_llm.count_tokens('shop-seed', repeat('word and another ', 6000000))} ])
-{
-	my ($name, $sql, $threads) = @$case;
-	my ($out, $err, $worst) = ('', '', 0);
-	my $cancelled = 1;
+# A shop: 4,000 products, 60,000 events of 12,000 visitors, and a role that sees all but every tenth row of both.
+$node->safe_psql('postgres', q{
+	CREATE TABLE goods AS SELECT i, (SELECT string_agg('w' || chr(97 + (i * k) % 23) || chr(97 + (i / k) % 19), ' ') FROM generate_series(1, 6) AS k) AS t
+		FROM generate_series(1, 4000) AS i;
+	ALTER TABLE goods ADD PRIMARY KEY (i);
+	CREATE TABLE event AS SELECT v, 1 + (v * 7 + n * n * 13) % 4000 AS i, timestamptz '2024-01-01' + n * interval '1 hour' AS at
+		FROM generate_series(1, 12000) AS v, generate_series(1, 5) AS n;
+	CREATE INDEX ON event (v);
+	SELECT product_llm.create_catalog('goods', 'goods', 'i', 't', 'shop-seed', title => 't'),
+		product_llm.bind_events('goods', 'event', 'v', 'i', 'at');
+	CREATE ROLE customer;
+	GRANT SELECT ON goods, event TO customer;
+	CREATE POLICY most ON goods USING (i % 10 > 0);
+	CREATE POLICY most ON event USING (v % 10 > 0);
+	ALTER TABLE goods ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE event ENABLE ROW LEVEL SECURITY;
+	ANALYZE;
+});
 
-	for my $timeout (700, 900)
+#
+# Milliseconds by which a statement ends after its timeout.  The timeout is set for the statement alone, and the time is
+# taken by the server around it.  The best of three tries counts: on a machine whose cores are all taken the server may not
+# run at all for longer than 100 ms, and that is seen once in a while, whereas code that does not look at the request for
+# a cancel is late every time.
+#
+sub late
+{
+	my ($name, $sql, $settings, $timeout) = @_;
+	my $best;
+
+	for my $try (1 .. 3)
 	{
-		# clock_timestamp() of the server before and after, in one session, through the error.
+		my ($out, $err) = ('', '');
+
 		$node->psql('postgres', qq{
-			SET product_llm.threads = ${\ ($threads // 0) };
+			$settings;
 			SET statement_timeout = $timeout;
 			SELECT extract(epoch FROM clock_timestamp()) AS begin \\gset
 			$sql;
 			SET statement_timeout = 0;
 			SELECT 'late ' || round(1000 * (extract(epoch FROM clock_timestamp()) - :begin)) - $timeout;
+			RESET ROLE;
 			SELECT 'alive ' || count(*) FROM product_llm.embed('shop-seed', ARRAY['a', 'b']);
 		}, stdout => \$out, stderr => \$err, on_error_stop => 0);
-		$cancelled &&= $err =~ /canceling statement due to statement timeout/;
-		my ($late) = $out =~ /late (-?\d+)/;
-		$worst = $late if $late > $worst;
-		like($out, qr/alive 2/, "session_works_after_timeout: $name");
+		return undef unless like($err, qr/canceling statement due to statement timeout/, "statement_timeout_cancels: $name")
+			&& like($out, qr/alive 2/, "session_works_after_timeout: $name");
+		my ($ms) = $out =~ /late (-?\d+)/;
+		$best = $ms if !defined $best || $ms < $best;
+		last if $best <= 100;
 	}
-	ok($cancelled, "statement_timeout_cancels: $name") or diag($err);
-	cmp_ok($worst, '<=', 100, "within_100_ms: $name");
-	note("$name: $worst ms late");
+	return $best;
 }
 
-# pg_cancel_backend and pg_terminate_backend from another session.
-for my $how ('pg_cancel_backend', 'pg_terminate_backend')
+my $two = 'SET product_llm.threads = 2';
+my $one = 'SET product_llm.threads = 0';
+for my $case (
+	[ 'embed_rows', q{SELECT count(product_llm.embed('shop-seed', t)) FROM texts}, $one ],
+	[ 'embed_array_1_thread', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, $one ],
+	[ 'embed_array_2_threads', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, $two ],
+	[ 'rerank', q{SELECT count(*) FROM product_llm.rerank('shop-seed', 'shoes', (SELECT array_agg(t) FROM texts))}, $one ],
+	[ 'tokenize_100_MB', q{SELECT product_llm.count_tokens('shop-seed', repeat('word and another ', 6000000))}, $one, 1000 ],
+	[ 'search_with_slow_filter', q{SELECT * FROM product_llm.search('goods', 'waa wbb', 10, '(SELECT count(*) FROM generate_series(1, 10000 + i)) < 0')}, $one ],
+	[ 'search_with_slow_filter_and_hidden_rows', q{SELECT * FROM product_llm.search('goods', 'waa wbb', 10, '(SELECT count(*) FROM generate_series(1, 10000 + i)) < 0')}, 'SET ROLE customer' ],
+	[ 'evaluate_search', q{SELECT * FROM product_llm.evaluate_search('goods', 'SELECT t, i, 1 FROM goods')}, $one ],
+	[ 'evaluate_recommendations', q{SELECT * FROM product_llm.evaluate_recommendations('goods', samples => 100000)}, $one ],
+	[ 'tune_catalog', q{SELECT * FROM product_llm.tune_catalog('goods')}, $one ],
+	[ 'recommend_with_hidden_rows', q{SELECT count(*) FROM generate_series(1, 12000) AS v, LATERAL product_llm.recommend('goods', v::text, 10)}, 'SET ROLE customer' ])
 {
+	# later: PostgreSQL takes so many milliseconds to make the text, and copies it without a look at the request.
+	my ($name, $sql, $settings, $later) = @$case;
+
+	# Two moments, which are in different parts of the longer ones.
+	for my $timeout (map { $_ + ($later // 0) } 500, 900)
+	{
+		my $ms = late($name, $sql, $settings, $timeout);
+
+		cmp_ok($ms // 1e9, '<=', 100, "within_100_ms: $name after $timeout ms");
+		note("$name: " . ($ms // 'not') . " ms late");
+	}
+}
+
+# Seconds from pg_cancel_backend or pg_terminate_backend, sent from another session, to the end of the statement.
+sub acts_after
+{
+	my ($how) = @_;
 	my ($in, $out) = ('', '');
 	my $h = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>&1');
+
 	$in .= "SELECT pg_backend_pid();\n";
 	$h->pump until $out =~ /(\d+)\n/;
 	my $pid = $1;
@@ -63,10 +112,23 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	$node->poll_query_until('postgres',
 		"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND state = 'active')");
 	my $took = time() - $begin;
-	cmp_ok($took, '<', 0.5, "${how}_acts_soon");
-	note(sprintf('%s: %.0f ms, the client programs included', $how, 1000 * $took));
 	$in .= "\\q\n";
 	eval { $h->finish };
+	return $took;
+}
+
+# Two client programs are started meanwhile; the best of three tries, for the reason above.
+for my $how ('pg_cancel_backend', 'pg_terminate_backend')
+{
+	my $best = acts_after($how);
+
+	for (my $try = 2; $try <= 3 && $best >= 0.5; $try++)
+	{
+		my $took = acts_after($how);
+		$best = $took if $took < $best;
+	}
+	cmp_ok($best, '<', 0.5, "${how}_acts_soon");
+	note(sprintf('%s: %.0f ms, the client programs included', $how, 1000 * $best));
 }
 is($node->safe_psql('postgres', 'SELECT 1'), 1, 'server_is_up');
 done_testing();

@@ -1,0 +1,115 @@
+/*
+ * scan.c -- every product of a catalog against several vectors: see find.h.
+ */
+#include "find.h"
+
+#include "fn.h"
+#include "sql.h"
+
+#define SCAN_ROWS 64			/* that are multiplied at once */
+#define FEW_VECTORS 8			/* so many are multiplied one by one: a row is then read where it lies */
+
+PlmpgAgainst *
+plmpg_against(int64 n, const float *vectors, int64 dimensions)
+{
+	PlmpgAgainst *a = palloc0(sizeof(PlmpgAgainst));
+
+	a->n = n;
+	a->dimensions = dimensions;
+	a->memory = palloc((n <= FEW_VECTORS ? n * dimensions * sizeof(float) : plm_pack_bytes(PLM_PREC_F32, n, dimensions)) + 64);
+	if (n <= FEW_VECTORS)
+		memcpy(a->memory, vectors, n * dimensions * sizeof(float));
+	else
+	{
+		a->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = (void *) TYPEALIGN(64, a->memory)};
+		plm_pack(PLM_PREC_F32, n, dimensions, vectors, (void *) a->packed.data);
+	}
+	return a;
+}
+
+void
+plmpg_against_rows(const PlmpgAgainst *a, int64 rows, const float *row, float *cosines, void *scratch)
+{
+	if (a->n > FEW_VECTORS)
+	{
+		plm_linear(&a->packed, NULL, rows, row, a->dimensions, NULL, cosines, a->n, PLM_ACT_NONE, scratch);
+		return;
+	}
+	for (int64 r = 0; r < rows; r++)
+		for (int64 i = 0; i < a->n; i++)
+			cosines[r * a->n + i] = plm_dot(row + r * a->dimensions, (const float *) a->memory + i * a->dimensions, a->dimensions);
+}
+
+typedef struct VectorScan
+{
+	PlmpgAgainst *against;
+	float	   *rows;			/* (SCAN_ROWS, dimensions) */
+	float	   *cosines;		/* (SCAN_ROWS, n) */
+	void	   *scratch;
+	StringInfoData keys[SCAN_ROWS];
+	int			filled;
+	PlmpgScored scored;
+	void	   *arg;
+} VectorScan;
+
+static void
+score_rows(VectorScan *scan)
+{
+	if (scan->filled == 0)
+		return;
+	plmpg_against_rows(scan->against, scan->filled, scan->rows, scan->cosines, scan->scratch);
+	for (int i = 0; i < scan->filled; i++)
+		scan->scored(scan->arg, scan->keys[i].data, scan->cosines + i * scan->against->n);
+	scan->filled = 0;
+}
+
+static void
+take_scanned(void *arg, TupleTableSlot *slot)
+{
+	VectorScan *scan = arg;
+	const PlmpgAgainst *a = scan->against;
+	bool		null;
+	Datum		value = slot_getattr(slot, 2, &null);
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	int64		n;
+	const float *vector = plmpg_real_values(array, a->dimensions, "embedding", &n);
+	const char *key = plmpg_slot_key(slot, 1, &scan->keys[scan->filled]);
+
+	plmpg_prefetch_next(vector, n * sizeof(float));
+	if (a->n <= FEW_VECTORS && key != NULL)
+	{
+		plmpg_against_rows(a, 1, vector, scan->cosines, NULL);
+		scan->scored(scan->arg, key, scan->cosines);
+	}
+	else if (key != NULL)
+	{
+		memcpy(scan->rows + scan->filled * a->dimensions, vector, n * sizeof(float));
+		scan->filled++;
+	}
+	if ((Pointer) array != DatumGetPointer(value))
+		pfree(array);
+	if (scan->filled == SCAN_ROWS)
+		score_rows(scan);
+}
+
+void
+plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
+{
+	VectorScan *scan = palloc0(sizeof(VectorScan));
+	PlmpgIdentity caller;
+
+	scan->against = plmpg_against(n, vectors, dimensions);
+	scan->scored = scored;
+	scan->arg = arg;
+	scan->rows = palloc(SCAN_ROWS * dimensions * sizeof(float));
+	scan->cosines = palloc(SCAN_ROWS * n * sizeof(float));
+	if (n > FEW_VECTORS)
+		scan->scratch = (void *) TYPEALIGN(64, palloc(plm_linear_scratch(&scan->against->packed, SCAN_ROWS) + 64));
+	for (int i = 0; i < SCAN_ROWS; i++)
+		initStringInfo(&scan->keys[i]);
+	caller = plmpg_become(shop->owner);
+	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
+			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
+	plmpg_return_to(&caller);
+	score_rows(scan);
+}
