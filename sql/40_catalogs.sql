@@ -24,6 +24,7 @@ CREATE TABLE catalog (
 	model text COLLATE "C" NOT NULL REFERENCES model,
 	next_store regclass,
 	next_model text COLLATE "C" REFERENCES model,
+	old_stores regclass[] NOT NULL DEFAULT '{}',
 	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual', 'shards')),
 	language text NOT NULL,
 	nearest text NOT NULL DEFAULT 'exact' CONSTRAINT catalog_nearest_is_known CHECK (nearest IN ('exact', 'hnsw')),
@@ -43,6 +44,7 @@ COMMENT ON COLUMN catalog.terms IS 'table of the different words, for spelling';
 COMMENT ON COLUMN catalog.model IS 'model of the embeddings';
 COMMENT ON COLUMN catalog.next_store IS 'embeddings of next_model, until they are complete';
 COMMENT ON COLUMN catalog.next_model IS 'the model that the catalog is changing to';
+COMMENT ON COLUMN catalog.old_stores IS 'embeddings of earlier models, until nobody reads them any more and refresh_catalog has dropped them';
 COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog; shards: the partitions are other servers'' tables, which have catalogs of their own';
 COMMENT ON COLUMN catalog.language IS 'text search configuration of its words, by its qualified name: pg_upgrade does not carry its number';
 COMMENT ON COLUMN catalog.nearest IS 'how the nearest embeddings are found: exact, or hnsw with pgvector';
@@ -180,6 +182,11 @@ CREATE FUNCTION side_name(catalog text, what text) RETURNS name
 	AS $$ SELECT (catalog || '_' || what)::name $$;
 COMMENT ON FUNCTION side_name(text, text) IS 'name of a side table of a catalog';
 
+CREATE FUNCTION sides(c product_llm.catalog) RETURNS regclass[]
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	AS $$ SELECT ARRAY[(c).texts, (c).store, (c).words, (c).terms, (c).next_store] || (c).old_stores $$;
+COMMENT ON FUNCTION sides(product_llm.catalog) IS 'the side tables of a catalog and its view, those of events apart';
+
 CREATE FUNCTION language_name(language regconfig) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
@@ -278,6 +285,7 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		c.nearest := 'exact';
 		c.statistics := '{}';
 		c.settings := '{}';
+		c.old_stores := '{}';
 		c.created_at := pg_catalog.now();
 		EXECUTE pg_catalog.format(
 			'CREATE VIEW %I.%I AS SELECT %I AS key, coalesce((%s'
@@ -456,6 +464,16 @@ CREATE FUNCTION create_store(c product_llm.catalog, name name) RETURNS regclass
 	$$;
 COMMENT ON FUNCTION create_store(product_llm.catalog, name) IS 'make an empty table of embeddings for a catalog';
 
+CREATE FUNCTION next_store_name(c product_llm.catalog) RETURNS name
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	AS $$
+		SELECT product_llm.side_name((c).catalog, 'embedding_' || i) FROM pg_catalog.generate_series(1, 1000) AS i
+		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_class AS s ON s.relnamespace = r.relnamespace
+						  WHERE s.oid = (c).source AND r.relname = product_llm.side_name((c).catalog, 'embedding_' || i))
+		ORDER BY i LIMIT 1
+	$$;
+COMMENT ON FUNCTION next_store_name(product_llm.catalog) IS 'a free name for another model''s table of embeddings';
+
 CREATE FUNCTION drop_sides(relations regclass[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -488,7 +506,7 @@ CREATE FUNCTION drop_catalog(catalog text) RETURNS void
 		DELETE FROM product_llm.catalog AS t WHERE t.catalog = c.catalog;
 		PERFORM product_llm.unwatch_source(c);
 		PERFORM product_llm.unlink_shards(ARRAY[c.store, c.words, c.terms]);
-		PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
+		PERFORM product_llm.drop_sides(product_llm.sides(c));
 	END
 	$$;
 COMMENT ON FUNCTION drop_catalog(text) IS 'forget a catalog and its side tables; the shop''s own tables stay as they are';
@@ -506,7 +524,7 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 			RAISE EXCEPTION 'catalog must not be null' USING ERRCODE = 'null_value_not_allowed';
 		END IF;
 		c := product_llm.own_catalog_row(catalog);
-		PERFORM FROM product_llm.catalog AS t WHERE t.catalog = c.catalog FOR UPDATE;
+		SELECT * INTO STRICT c FROM product_llm.catalog AS t WHERE t.catalog = c.catalog FOR UPDATE;
 		IF settings IS NOT NULL THEN
 			PERFORM product_llm.check_catalog_settings(settings);
 			UPDATE product_llm.catalog AS t SET settings = pg_catalog.jsonb_strip_nulls(t.settings || alter_catalog.settings)
@@ -524,17 +542,19 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 					EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
 				END IF;
 				EXECUTE pg_catalog.format('DROP TABLE %s', c.next_store);
-				UPDATE product_llm.catalog AS t SET next_store = NULL, next_model = NULL WHERE t.catalog = c.catalog;
+				c.next_store := NULL;
+				c.next_model := NULL;
 			END IF;
 			IF model <> c.model THEN
-				c.next_store := product_llm.create_store(c, product_llm.side_name(c.catalog, 'embedding_' ||
-					(SELECT pg_catalog.min(i) FROM pg_catalog.generate_series(1, 2) AS i
-					 WHERE product_llm.side_name(c.catalog, 'embedding_' || i)
-						<> (SELECT r.relname FROM pg_catalog.pg_class AS r WHERE r.oid = c.store))));
+				c.next_model := model;
+				c.next_store := product_llm.create_store(c, product_llm.next_store_name(c));
 				PERFORM product_llm.give_to_owner(c.source, ARRAY[c.next_store]);
-				UPDATE product_llm.catalog AS t SET next_store = c.next_store, next_model = alter_catalog.model
-				WHERE t.catalog = c.catalog;
+				IF c.nearest = 'hnsw' THEN
+					-- While it is empty: the switch holds writers up and must not take long.
+					PERFORM product_llm.create_hnsw(c.next_store, model);
+				END IF;
 			END IF;
+			UPDATE product_llm.catalog AS t SET next_store = c.next_store, next_model = c.next_model WHERE t.catalog = c.catalog;
 		END IF;
 		IF sync IS NOT NULL AND sync <> c.sync THEN
 			IF sync = 'trigger' THEN
@@ -557,9 +577,9 @@ CREATE FUNCTION alter_catalog(catalog text, model text DEFAULT NULL, sync text D
 		END IF;
 		IF nearest IS NOT NULL AND nearest <> c.nearest THEN
 			IF nearest = 'hnsw' THEN
-				PERFORM product_llm.create_hnsw(c.store, c.model);
+				PERFORM product_llm.create_hnsw(c.store, c.model), product_llm.create_hnsw(c.next_store, c.next_model);
 			ELSIF nearest = 'exact' THEN
-				PERFORM product_llm.drop_hnsw(c.store);
+				PERFORM product_llm.drop_hnsw(c.store), product_llm.drop_hnsw(c.next_store);
 			ELSE
 				RAISE EXCEPTION 'unknown way to find the nearest "%"', nearest USING ERRCODE = 'invalid_parameter_value',
 					HINT = 'Use ''exact'' or ''hnsw''.';

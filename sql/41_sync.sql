@@ -11,7 +11,7 @@ COMMENT ON FUNCTION catalog_sync() IS
 CREATE FUNCTION catalog_work(catalog text, work text, keys text[]) RETURNS text[]
 	AS 'MODULE_PATHNAME', 'product_llm_catalog_work' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
 COMMENT ON FUNCTION catalog_work(text, text, text[]) IS
-	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, pending, prune, count, switch, pairs or forget';
+	'do a piece of work on a catalog as its owner, whose rights the caller must have: reconcile, refresh, stale, pending, prune, count, switch, discard, pairs or forget';
 
 CREATE FUNCTION changes_rows(command pg_ddl_command) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'product_llm_changes_rows' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
@@ -148,7 +148,7 @@ CREATE FUNCTION words_hash(title text, content text) RETURNS uuid
 	AS $$ SELECT pg_catalog.md5(title || E'\x01' || content)::pg_catalog.uuid $$;
 COMMENT ON FUNCTION words_hash(text, text) IS 'changes when the words of a product change';
 
-CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boolean) RETURNS void
+CREATE FUNCTION check_keys(c product_llm.catalog, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -164,12 +164,28 @@ CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boole
 			RAISE EXCEPTION 'key "%" of catalog "%" stands for more than one row', twice, c.catalog
 				USING ERRCODE = 'unique_violation', HINT = 'A key must name one product of the source.';
 		END IF;
+	END
+	$$;
+COMMENT ON FUNCTION check_keys(product_llm.catalog, text[]) IS 'an error when one of these keys names several products';
+
+CREATE FUNCTION catalog_compute(c product_llm.catalog, keys text[], online boolean) RETURNS void
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	BEGIN
+		IF online THEN
+			PERFORM product_llm.check_keys(c, keys);
+		END IF;
 		-- Vectors first: they take long, and until they are there no row is locked.
 		PERFORM product_llm.catalog_compute_vectors(c, c.store, c.model, keys, online);
 		IF c.next_store IS NOT NULL THEN
 			PERFORM product_llm.catalog_compute_vectors(c, c.next_store, c.next_model, keys, online);
 		END IF;
 		PERFORM product_llm.catalog_compute_words(c, keys, online);
+		IF NOT online THEN
+			-- Now that whoever was writing the same keys has ended.
+			PERFORM product_llm.check_keys(c, keys);
+		END IF;
 	END
 	$$;
 COMMENT ON FUNCTION catalog_compute(product_llm.catalog, text[], boolean) IS
@@ -184,7 +200,7 @@ CREATE FUNCTION catalog_compute_vectors(c product_llm.catalog, store regclass, m
 		EXECUTE pg_catalog.format(
 			'WITH stale AS MATERIALIZED ('
 			'  SELECT pg_catalog.array_agg(t.key) AS keys, pg_catalog.array_agg(t.hash) AS hashes, pg_catalog.array_agg(t.content) AS contents'
-			'  FROM (SELECT product_llm.key_text(v.key) AS key, pg_catalog.md5(v.content)::pg_catalog.uuid AS hash, v.content FROM %1$s AS v WHERE %3$s) AS t'
+			'  FROM (SELECT DISTINCT ON (1) product_llm.key_text(v.key) AS key, pg_catalog.md5(v.content)::pg_catalog.uuid AS hash, v.content FROM %1$s AS v WHERE %3$s) AS t'
 			'  LEFT JOIN %2$s AS s ON s.key = t.key'
 			'  WHERE s.key IS NULL OR s.text_hash <> t.hash OR s.model <> $3'
 			'), embedded AS MATERIALIZED ('
@@ -221,7 +237,7 @@ CREATE FUNCTION catalog_compute_words(c product_llm.catalog, keys text[], online
 			'  INSERT INTO %2$s (key, text_hash, title_words, body_words, words)'
 			'  SELECT t.key, t.hash, product_llm.count_words(f.title), product_llm.count_words(f.body),'
 			'    pg_catalog.setweight(pg_catalog.to_tsvector($2, f.title), ''A'') || pg_catalog.setweight(pg_catalog.to_tsvector($2, f.body), ''B'')'
-			'  FROM (SELECT c.* FROM current AS c LEFT JOIN %2$s AS w ON w.key = c.key'
+			'  FROM (SELECT DISTINCT ON (c.key) c.* FROM current AS c LEFT JOIN %2$s AS w ON w.key = c.key'
 			'        WHERE w.key IS NULL OR w.text_hash <> c.hash) AS t'
 			'  CROSS JOIN LATERAL (SELECT product_llm.segment(t.title) AS title, product_llm.segment(pg_catalog.replace(t.content, t.title, '' '')) AS body OFFSET 0) AS f'
 			'  ON CONFLICT (key) DO UPDATE SET text_hash = excluded.text_hash, title_words = excluded.title_words,'
@@ -298,24 +314,52 @@ CREATE FUNCTION catalog_switch(catalog text, keys text[]) RETURNS text[]
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 	DECLARE
-		c product_llm.catalog := product_llm.catalog_row(catalog);
+		c product_llm.catalog;
 	BEGIN
 		-- The definition before the source: a writer may hold the definition to count, and none ever waits for it.
-		PERFORM FROM product_llm.catalog AS t WHERE t.catalog = c.catalog FOR UPDATE;
+		SELECT * INTO c FROM product_llm.catalog AS t WHERE t.catalog = catalog_switch.catalog AND t.next_store IS NOT NULL FOR UPDATE;
+		IF NOT FOUND THEN
+			RETURN NULL;
+		END IF;
 		IF (SELECT r.relkind <> 'f' FROM pg_catalog.pg_class AS r WHERE r.oid = c.source) THEN
 			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE', c.source);
 		END IF;
 		PERFORM product_llm.catalog_work(catalog, 'reconcile', NULL);
-		IF c.nearest = 'hnsw' THEN
-			PERFORM product_llm.create_hnsw(c.next_store, c.next_model);
-		END IF;
-		UPDATE product_llm.catalog AS t SET store = c.next_store, model = c.next_model, next_store = NULL, next_model = NULL
+		UPDATE product_llm.catalog AS t SET store = c.next_store, model = c.next_model, next_store = NULL, next_model = NULL,
+			old_stores = t.old_stores || c.store
 		WHERE t.catalog = c.catalog;
-		EXECUTE pg_catalog.format('DROP TABLE %s', c.store);
 		RETURN NULL;
 	END
 	$$;
 COMMENT ON FUNCTION catalog_switch(text, text[]) IS 'let searches use the vectors of the new model';
+
+-- Never waits: whoever has searched in an open transaction holds the old vectors, and others would queue behind this.
+CREATE FUNCTION catalog_discard(catalog text, keys text[]) RETURNS text[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	DECLARE
+		c product_llm.catalog;
+		old regclass;
+	BEGIN
+		SELECT * INTO c FROM product_llm.catalog AS t WHERE t.catalog = catalog_discard.catalog FOR UPDATE SKIP LOCKED;
+		FOREACH old IN ARRAY coalesce(c.old_stores, '{}')
+		LOOP
+			BEGIN
+				IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = old) THEN
+					EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', old);
+				END IF;
+				UPDATE product_llm.catalog AS t SET old_stores = pg_catalog.array_remove(t.old_stores, old) WHERE t.catalog = c.catalog;
+				PERFORM product_llm.drop_sides(ARRAY[old]);
+			EXCEPTION WHEN lock_not_available THEN
+				-- The next refresh_catalog tries again.
+				NULL;
+			END;
+		END LOOP;
+		RETURN NULL;
+	END
+	$$;
+COMMENT ON FUNCTION catalog_discard(text, text[]) IS 'drop those embeddings of earlier models that nobody holds';
 
 -- Each step sees what was committed before it, whatever the session's default.
 CREATE PROCEDURE refresh_step(catalog text)
@@ -388,6 +432,10 @@ CREATE PROCEDURE refresh_catalog(catalog text)
 		CALL product_llm.refresh_step(catalog);
 		IF (SELECT c.next_store IS NOT NULL FROM product_llm.catalog AS c WHERE c.catalog = refresh_catalog.catalog) THEN
 			PERFORM product_llm.catalog_work(catalog, 'switch', NULL);
+			CALL product_llm.refresh_step(catalog);
+		END IF;
+		IF (SELECT c.old_stores <> '{}' FROM product_llm.catalog AS c WHERE c.catalog = refresh_catalog.catalog) THEN
+			PERFORM product_llm.catalog_work(catalog, 'discard', NULL);
 			CALL product_llm.refresh_step(catalog);
 		END IF;
 		IF EXISTS (SELECT FROM product_llm.catalog_events AS e WHERE e.catalog = refresh_catalog.catalog) THEN
@@ -522,7 +570,7 @@ CREATE FUNCTION catalog_follow() RETURNS event_trigger
 										 WHERE a.attrelid = c.source AND a.attname = c.key AND NOT a.attisdropped) THEN
 					UPDATE product_llm.catalog AS t SET key = name WHERE t.catalog = c.catalog;
 				END IF;
-				PERFORM product_llm.give_to_owner(c.source, ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
+				PERFORM product_llm.give_to_owner(c.source, product_llm.sides(c));
 				PERFORM product_llm.give_to_owner(c.source, ARRAY[b.pairs, b.lists, b.feedback])
 				FROM product_llm.catalog_events AS b WHERE b.catalog = c.catalog;
 				IF product_llm.changes_rows(d.command) AND c.sync = 'trigger' THEN
@@ -594,6 +642,8 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 			END IF;
 		END LOOP;
 		UPDATE product_llm.catalog AS t SET next_store = NULL, next_model = NULL WHERE t.next_store::oid = ANY (gone);
+		UPDATE product_llm.catalog AS t SET old_stores = ARRAY(SELECT o FROM pg_catalog.unnest(t.old_stores) AS o WHERE NOT o::oid = ANY (gone))
+		WHERE t.old_stores::oid[] && gone;
 		FOR c IN DELETE FROM product_llm.catalog AS t
 				 WHERE (ARRAY[t.source, t.texts, t.store, t.words, t.terms]::oid[]) && gone
 				 RETURNING *
@@ -602,7 +652,7 @@ CREATE FUNCTION catalog_dropped() RETURNS event_trigger
 				PERFORM product_llm.unwatch_source(c);
 			END IF;
 			PERFORM product_llm.unlink_shards(ARRAY[c.store, c.words, c.terms]);
-			PERFORM product_llm.drop_sides(ARRAY[c.texts, c.store, c.words, c.terms, c.next_store]);
+			PERFORM product_llm.drop_sides(product_llm.sides(c));
 		END LOOP;
 	END
 	$$;

@@ -153,8 +153,8 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 		name text;				-- as events and lists have it, however the caller has written it
 		salt bytea;
 		pairs bigint;
-		lists bigint;
-		answers bigint;
+		lists bigint := 0;
+		answers bigint := 0;
 		events bigint := 0;
 	BEGIN
 		EXECUTE product_llm.visitor_form(e) INTO name USING keys[1];
@@ -164,13 +164,20 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 			EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM (SELECT FROM %s AS t WHERE product_llm.key_text(t.%I) = $1 FOR UPDATE) AS l',
 				e.source, e.visitor) USING name;
 		END IF;
-		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
+		IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.pairs) THEN
+			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', e.pairs);
+		END IF;
 		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM product_llm.pair_weights(ARRAY('
 			'SELECT v.item FROM (%s) AS v WHERE v.visitor = $1)) AS p', product_llm.counted_events(e, e.source::text)) INTO pairs USING name;
-		EXECUTE pg_catalog.format('DELETE FROM %s AS f USING %s AS l WHERE l.list = f.list AND l.visitor = $1', e.feedback, e.lists) USING name;
-		GET DIAGNOSTICS answers = ROW_COUNT;
-		EXECUTE pg_catalog.format('DELETE FROM %s AS l WHERE l.visitor = $1', e.lists) USING name;
-		GET DIAGNOSTICS lists = ROW_COUNT;
+		-- What is gone keeps nothing.
+		IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.lists) THEN
+			IF EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE r.oid = e.feedback) THEN
+				EXECUTE pg_catalog.format('DELETE FROM %s AS f USING %s AS l WHERE l.list = f.list AND l.visitor = $1', e.feedback, e.lists) USING name;
+				GET DIAGNOSTICS answers = ROW_COUNT;
+			END IF;
+			EXECUTE pg_catalog.format('DELETE FROM %s AS l WHERE l.visitor = $1', e.lists) USING name;
+			GET DIAGNOSTICS lists = ROW_COUNT;
+		END IF;
 		IF keys[2]::boolean THEN
 			EXECUTE pg_catalog.format('DELETE FROM %s AS t WHERE product_llm.key_text(t.%I) = $1', e.source, e.visitor) USING name;
 			GET DIAGNOSTICS events = ROW_COUNT;

@@ -506,7 +506,7 @@ product_llm_events_sync(PG_FUNCTION_ARGS)
 				 errhint("product_llm.bind_events makes the triggers that it needs.")));
 	context = AllocSetContextCreate(CurrentMemoryContext, "product_llm events_sync", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	shop = plmpg_shop(trigger->tg_trigger->tgargs[0]);
+	shop = plmpg_shop_of_source(trigger->tg_trigger->tgargs[0]);
 	caller = plmpg_become(shop->owner);
 	e = read_events(shop->catalog);
 	relid = RelationGetRelid(trigger->tg_relation);

@@ -17,6 +17,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
+#include "sql.h"
+
 bool
 plmpg_file_is_wanted(const char *name)
 {
@@ -201,6 +203,25 @@ refuse_if_needed(const char *model)
 	}
 }
 
+/* A foreign key guards it too, but can only say that some row is there. */
+static void
+refuse_if_used(const char *model)
+{
+	PlmpgParams p = {0};
+	char	   *catalog;
+
+	plmpg_param_text(&p, model);
+	PushActiveSnapshot(GetLatestSnapshot());
+	catalog = plmpg_sql_string("SELECT c.catalog FROM product_llm.catalog AS c WHERE c.model OPERATOR(pg_catalog.=) $1"
+							   " OR c.next_model OPERATOR(pg_catalog.=) $1 ORDER BY 1 LIMIT 1", &p, PLMPG_SQL_READ);
+	PopActiveSnapshot();
+	if (catalog != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop model \"%s\" because catalog \"%s\" uses it", model, catalog),
+				 errhint("Change the catalog's model with product_llm.alter_catalog() and product_llm.refresh_catalog(), or drop it with product_llm.drop_catalog().")));
+}
+
 PG_FUNCTION_INFO_V1(product_llm_drop_model);
 
 /* drop_model(model): a model, or what has been sent of one that was never installed. */
@@ -217,6 +238,7 @@ product_llm_drop_model(PG_FUNCTION_ARGS)
 	if (plmpg_catalog_find(model, GetLatestSnapshot(), &row))
 	{
 		refuse_if_needed(model);
+		refuse_if_used(model);
 		plmpg_packfile_remove_at_commit(&row);
 	}
 	else

@@ -20,6 +20,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "fn.h"
 #include "shards.h"
@@ -74,7 +75,7 @@ product_llm_key_text(PG_FUNCTION_ARGS)
 
 /* ---- work as the owner ---- */
 
-static const char *const works[] = {"reconcile", "refresh", "stale", "pending", "prune", "count", "switch", "pairs", "forget",
+static const char *const works[] = {"reconcile", "refresh", "stale", "pending", "prune", "count", "switch", "discard", "pairs", "forget",
 	"link"};
 
 typedef struct KeysRow
@@ -112,7 +113,9 @@ prune(const PlmpgShop *shop, ArrayType *keys)
 
 	plmpg_param_text(&p, shop->catalog);
 	plmpg_param(&p, BOOLOID, BoolGetDatum(keys != NULL), false);
+	PushActiveSnapshot(GetLatestSnapshot());
 	plmpg_sql("SELECT product_llm.catalog_prune($1, $2)", &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_keys, &r);
+	PopActiveSnapshot();
 	statements = plmpg_texts(r.keys);
 	memset(&p, 0, sizeof(p));
 	if (keys != NULL)
@@ -147,7 +150,8 @@ Datum
 product_llm_catalog_work(PG_FUNCTION_ARGS)
 {
 	PlmpgShop  *shop;
-	char	   *work;
+	char	   *catalog,
+			   *work;
 	ArrayType  *result;
 	bool		known = false;
 
@@ -155,7 +159,6 @@ product_llm_catalog_work(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("catalog and work must not be null")));
-	shop = plmpg_shop(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	work = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	for (int i = 0; i < (int) lengthof(works); i++)
 		known = known || strcmp(work, works[i]) == 0;
@@ -164,6 +167,9 @@ product_llm_catalog_work(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown work \"%s\"", work),
 				 errhint("The functions that are not for inner use call it.")));
+	/* What is learnt from events needs no other side table; above all, a visitor can be forgotten. */
+	catalog = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	shop = strcmp(work, "pairs") == 0 || strcmp(work, "forget") == 0 ? plmpg_shop_of_source(catalog) : plmpg_shop_to_write(catalog);
 	if (!has_privs_of_role(GetUserId(), shop->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -302,7 +308,7 @@ product_llm_catalog_sync(PG_FUNCTION_ARGS)
 	/* A statement may fire this many times; leave nothing behind. */
 	context = AllocSetContextCreate(CurrentMemoryContext, "product_llm catalog_sync", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	shop = plmpg_shop(trigger->tg_trigger->tgargs[0]);
+	shop = plmpg_shop_to_write(trigger->tg_trigger->tgargs[0]);
 	if (!on_source(shop, RelationGetRelid(trigger->tg_relation)))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),

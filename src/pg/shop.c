@@ -73,6 +73,7 @@ take_definition(void *arg, TupleTableSlot *slot)
 	shop->language = DatumGetObjectId(field(slot, 10));
 	shop->statistics = DatumGetJsonbPCopy(field(slot, 11));
 	shop->settings = DatumGetJsonbPCopy(field(slot, 12));
+	shop->next_store = DatumGetObjectId(field(slot, 13));
 	r->shop = shop;
 	MemoryContextSwitchTo(old);
 }
@@ -105,8 +106,8 @@ read_definition(const char *catalog)
 	PlmpgParams p = {0};
 
 	plmpg_param_text(&p, catalog);
-	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language::pg_catalog.regconfig, statistics, settings"
-			  " FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
+	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language::pg_catalog.regconfig, statistics, settings,"
+			  " coalesce(next_store::pg_catalog.oid, 0::pg_catalog.oid) FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_definition, &r);
 	return r.shop;
 }
@@ -147,42 +148,30 @@ side_name(const PlmpgShop *shop, Oid relid, const char *what)
 	return name;
 }
 
-PlmpgShop *
-plmpg_shop(const char *catalog)
+static void
+changed_since(const char *catalog)
 {
-	PlmpgShop  *shop = read_definition(catalog);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("catalog \"%s\" has changed since this transaction began", catalog),
+			 errhint("Try the transaction again.")));
+}
+
+static void
+missing(const char *catalog)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("catalog \"%s\" does not exist", catalog),
+			 errhint("SELECT catalog FROM product_llm.catalogs shows those that you may use.")));
+}
+
+static void
+name_source(PlmpgShop *shop)
+{
 	HeapTuple	tuple;
-	AttrNumber	number;
-	Oid			type;
-
-	/*
-	 * A statement that began before a change of model was completed may find that its definition names a table that is
-	 * gone; a transaction with one snapshot may write to a source that has become one since.
-	 */
-	for (int i = 0; i < 8 && (shop == NULL || !hold_store(shop)); i++)
-	{
-		PlmpgShop  *latest = IsolationUsesXactSnapshot() || shop != NULL ? read_latest_definition(catalog) : NULL;
-
-		if (latest != NULL && IsolationUsesXactSnapshot())
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("catalog \"%s\" has changed since this transaction began", catalog),
-					 errhint("Try the transaction again.")));
-		if (latest == NULL || (shop != NULL && latest->store == shop->store))
-			break;
-		shop = latest;
-	}
-	if (shop == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("catalog \"%s\" does not exist", catalog),
-				 errhint("SELECT catalog FROM product_llm.catalogs shows those that you may use.")));
 
 	shop->source_name = side_name(shop, shop->source, "source");
-	shop->store_name = side_name(shop, shop->store, "table of embeddings");
-	shop->words_name = side_name(shop, shop->words, "table of words");
-	shop->terms_name = side_name(shop, shop->terms, "table of terms");
-	(void) side_name(shop, shop->texts, "view of texts");
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(shop->source));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", shop->source);
@@ -190,6 +179,18 @@ plmpg_shop(const char *catalog)
 	/* As the view of texts has it: tables that inherit from the source are not in the catalog. */
 	shop->source_rows = psprintf(((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_RELATION ? "ONLY %s" : "%s", shop->source_name);
 	ReleaseSysCache(tuple);
+}
+
+static void
+name_sides(PlmpgShop *shop)
+{
+	AttrNumber	number;
+	Oid			type;
+
+	shop->store_name = side_name(shop, shop->store, "table of embeddings");
+	shop->words_name = side_name(shop, shop->words, "table of words");
+	shop->terms_name = side_name(shop, shop->terms, "table of terms");
+	(void) side_name(shop, shop->texts, "view of texts");
 
 	number = get_attnum(shop->source, shop->key);
 	if (number == InvalidAttrNumber)
@@ -204,6 +205,71 @@ plmpg_shop(const char *catalog)
 	shop->key_type = format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY | FORMAT_TYPE_TYPEMOD_GIVEN);
 	shop->array_key = OidIsValid(get_element_type(type));
 	shop->plain_key = plain_type(type);
+}
+
+/* The definition as this transaction sees it; ERROR when it sees none. */
+static PlmpgShop *
+find_definition(const char *catalog)
+{
+	PlmpgShop  *shop = read_definition(catalog);
+
+	/* A transaction with one snapshot may write to a source that has become one since. */
+	if (shop == NULL && IsolationUsesXactSnapshot() && read_latest_definition(catalog) != NULL)
+		changed_since(catalog);
+	if (shop == NULL)
+		missing(catalog);
+	return shop;
+}
+
+PlmpgShop *
+plmpg_shop(const char *catalog)
+{
+	PlmpgShop  *shop = find_definition(catalog);
+
+	/* A statement that began before a change of model was completed may find that its definition names a table that is gone. */
+	for (int i = 0; i < 8 && !hold_store(shop); i++)
+	{
+		PlmpgShop  *latest = read_latest_definition(catalog);
+
+		if (latest != NULL && IsolationUsesXactSnapshot())
+			changed_since(catalog);
+		if (latest == NULL || latest->store == shop->store)
+			break;
+		shop = latest;
+	}
+	name_source(shop);
+	name_sides(shop);
+	return shop;
+}
+
+PlmpgShop *
+plmpg_shop_to_write(const char *catalog)
+{
+	PlmpgShop  *latest = read_latest_definition(catalog);
+
+	if (IsolationUsesXactSnapshot())
+	{
+		/* The SQL that writes sees the definition of the transaction's snapshot: it must name tables that still serve. */
+		PlmpgShop  *shop = find_definition(catalog);
+
+		if (latest == NULL || latest->store != shop->store ||
+			(OidIsValid(shop->next_store) && latest->next_store != shop->next_store))
+			changed_since(catalog);
+	}
+	if (latest == NULL)
+		missing(catalog);
+	(void) hold_store(latest);
+	name_source(latest);
+	name_sides(latest);
+	return latest;
+}
+
+PlmpgShop *
+plmpg_shop_of_source(const char *catalog)
+{
+	PlmpgShop  *shop = find_definition(catalog);
+
+	name_source(shop);
 	return shop;
 }
 

@@ -18,6 +18,7 @@ typedef struct PlmpgShop
 	char	   *key;			/* column of the source */
 	Oid			texts;
 	Oid			store;
+	Oid			next_store;		/* 0: none */
 	Oid			words;
 	Oid			terms;
 	text	   *model;
@@ -41,6 +42,15 @@ typedef struct PlmpgShop
  * being dropped.  ERROR serialization_failure when the transaction's snapshot is older than a change of the definition.
  */
 PlmpgShop  *plmpg_shop(const char *catalog);
+
+/*
+ * The same, for who writes the side tables: as the definition is at this moment, whatever the statement's snapshot says.  A change
+ * of model leaves the old table of embeddings until nobody reads it; nothing must be written to it any more.
+ */
+PlmpgShop  *plmpg_shop_to_write(const char *catalog);
+
+/* By name, with what says where its source is and whose it is; its side tables may be gone. */
+PlmpgShop  *plmpg_shop_of_source(const char *catalog);
 
 /* A relation's qualified, quoted name. */
 char	   *plmpg_relation_name(Oid relid);

@@ -153,13 +153,20 @@ INSERT INTO event VALUES ('v', 1, now(), 'view');
 SELECT product_llm.bind_events('goods', 'event', 'visitor', 'item', 'at');
 -- The table of the next model: the change is called off.
 SELECT product_llm.alter_catalog('goods', model => 'other');
+SELECT s, said(s) FROM unnest(ARRAY[$$SELECT product_llm.drop_model('tiny')$$, $$SELECT product_llm.drop_model('other')$$]) AS s;
 DROP TABLE goods_embedding_1;
 SELECT model, next_model FROM product_llm.catalogs;
 UPDATE product SET title = 'red shoes of leather' WHERE id = 3;
 SELECT * FROM standing('goods');
 -- Unseen by the event triggers: writers are told, and the catalog can still be dropped.
 ALTER EVENT TRIGGER product_llm_dropped DISABLE;
-DROP TABLE goods_words, goods_pair;
+DROP TABLE goods_words;
+-- What is learnt from events needs no words: above all, a visitor can be forgotten.
+INSERT INTO event VALUES ('v', 2, now());
+SELECT what, erased > 0 AS erased FROM product_llm.forget('goods', 'v', delete_events => true);
+DROP TABLE goods_list;
+SELECT what, erased > 0 AS erased FROM product_llm.forget('goods', 'v1');
+DROP TABLE goods_pair;
 SELECT s, said(s) FROM unnest(ARRAY[$$INSERT INTO product VALUES (9, 'x')$$, $$INSERT INTO event VALUES ('v', 1, now())$$, $$SELECT product_llm.search('goods', 'x')$$,
 	$$SELECT product_llm.recommend('goods', 'v')$$, $$SELECT product_llm.forget('goods', 'v')$$]) AS s;
 CALL product_llm.refresh_catalog('goods');

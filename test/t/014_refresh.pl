@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $rows = 4000;
-my $node = start_node('main', conf => "track_functions = all\nmax_parallel_maintenance_workers = 2\n");
+my $node = start_node('main', conf => "autovacuum = off\ntrack_functions = all\nmax_parallel_maintenance_workers = 2\n");
 
 install_rebuilt($node);
 $node->safe_psql('postgres', qq{
