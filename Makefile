@@ -12,6 +12,7 @@
 #   make bench-train  a training step beside PyTorch's, when Debian's python3-torch is there
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
+#   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning; stop it, call it again
 #   make demo-psql   psql on the demo database of the last "make demo"
 #
 # PG_CONFIG chooses the server.  A new C file under src/ is picked up by itself.
@@ -96,7 +97,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak crash-training bench-catalog evaluate demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training stress bench-catalog evaluate model demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -109,7 +110,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog evaluate
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog evaluate model
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -121,6 +122,9 @@ test: deps
 
 bench-catalog: deps
 	@MAKE="$(MAKE)" test/lib/bench_catalog.sh
+
+model: deps
+	@MAKE="$(MAKE)" test/lib/model.sh
 
 evaluate: deps
 	@MAKE="$(MAKE)" test/lib/evaluate.sh

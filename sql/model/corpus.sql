@@ -1,4 +1,4 @@
--- What shop-mini learns from: texts, and pairs of texts that belong together.  Run by psql in the folder of data sets.
+-- What a model learns from: texts, and pairs of texts that belong together.  Run by psql in the folder of data sets.
 --
 -- Only sets whose licence allows it: icecat (Apache-2.0, Open Icecat), bestbuy (Apache-2.0), flipkart (CC BY-SA 4.0), online_retail
 -- (CC0), webshop (MIT), litemall_zh (MIT), google_taxonomy, uer_zh (Apache-2.0).  No relevance judgement and no test part is read.

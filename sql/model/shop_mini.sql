@@ -1,4 +1,4 @@
--- The bundled model shop-mini, made of a corpus by the extension itself: vocabulary, pretraining, contrastive tuning.
+-- A small model, shop-mini, made of a corpus by the extension itself: vocabulary, pretraining, contrastive tuning (make model).
 --
 -- corpus (text) and pair (query, positive) are tables of the database: corpus.sql fills them from public data; with tables
 -- of your own shop in their place the same three calls make a model of your own.  Each call that was interrupted goes on

@@ -1,10 +1,10 @@
 #!/bin/sh
-# "make model": the bundled model from nothing but texts, in a cluster of its own that stays until the model is made, so that a
-# run which is stopped goes on when it is called again.  MODEL_OUT: where the directory goes (models/shop-mini).
+# "make model": a model from nothing but texts (sql/model), in a cluster of its own that stays until the model is made, so that a
+# run which is stopped goes on when it is called again.  MODEL_OUT: where its directory goes (build/shop-mini).
 set -eu
 . "$(dirname "$0")/cluster.sh"
 data=${PLM_SHARED:-$top/../shared}/data
-out=${MODEL_OUT:-$top/models/shop-mini}
+out=${MODEL_OUT:-$top/build/shop-mini}
 kept=$top/build/model-cluster
 [ -d "$data/icecat" ] || { echo "model: there is no folder $data" >&2; exit 1; }
 data=$(cd "$data" && pwd)
@@ -27,4 +27,7 @@ else
 fi
 trap 'exit 130' INT TERM
 psql -Xq -d model -f "$top/sql/model/shop_mini.sql"
-echo "model: made; the cluster is in $work"
+rm -rf "$work/db/export" "$out"
+psql -Xq -v ON_ERROR_STOP=1 -d model -c "SELECT product_llm.export_model('shop-mini', '$work/db/export')" >/dev/null
+cp -r "$work/db/export" "$out"
+echo "model: made, in $out; its runs are in the cluster under $work"
