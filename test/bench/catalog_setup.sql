@@ -24,11 +24,12 @@ CREATE TABLE word AS
 INSERT INTO word SELECT (SELECT max(id) FROM word) + i, chr(97 + i % 26) || chr(97 + i % 7) || '-' || 100 + i FROM generate_series(1, 4000) AS i;
 ALTER TABLE word ADD PRIMARY KEY (id);
 CREATE TABLE product (id int PRIMARY KEY, title text, description text, price numeric, stock int);
--- A word's number falls off as the fourth power of a uniform number: a few words are in many texts.
+-- A word's number falls off as the square of a uniform number: the first is in 32 % of the texts, the tenth in 6 %, the hundredth in
+-- 1.9 %, as in a real catalogue (icecat: 22, 11 and 2.3 %).
 INSERT INTO product
 	SELECT p, string_agg(w.word, ' ') FILTER (WHERE t.k <= 8), string_agg(w.word, ' ') FILTER (WHERE t.k > 8),
 		round((5 + random() * 500)::numeric, 2), floor(random() * 20)
-	FROM (SELECT p, k, 1 + floor(power(random(), 4) * (SELECT max(id) FROM word))::int AS id
+	FROM (SELECT p, k, 1 + floor(power(random(), 2) * (SELECT max(id) FROM word))::int AS id
 		  FROM generate_series(1, :products) AS p, generate_series(1, 32) AS k) AS t
 	JOIN word AS w USING (id) GROUP BY p;
 CREATE TABLE event (visitor int, item int, at timestamptz, kind text);
