@@ -102,7 +102,8 @@ $node->poll_query_until('postgres', q{SELECT step > 0 FROM product_llm.training_
 $node->restart;
 if (query(q{SELECT state FROM product_llm.training_runs WHERE model = 'restarted'}) eq 'interrupted')
 {
-	query(q{CALL product_llm.resume_training((SELECT run FROM product_llm.training_runs WHERE model = 'restarted'))});
+	my $run = query(q{SELECT run FROM product_llm.training_runs WHERE model = 'restarted'});
+	query("CALL product_llm.resume_training($run)");
 }
 ok($node->poll_query_until('postgres', q{SELECT state = 'done' FROM product_llm.training_runs WHERE model = 'restarted'}), 'goes_on_after_a_restart');
 done_testing();
