@@ -65,7 +65,7 @@ INSERT INTO product SELECT id + c * :products, title, description, price, stock
 CREATE UNLOGGED TABLE mixed AS
 	SELECT (e.key::int + c * :products)::text AS key, e.text_hash, e.model,
 		(SELECT array_agg(u.a * 0.8::real + u.b * 0.6::real) FROM unnest(e.embedding, o.embedding) AS u (a, b)) AS embedding
-	FROM generate_series(1, :copies - 1) AS c, shop_embedding AS e
+	FROM generate_series(1, :copies - 1) AS c CROSS JOIN shop_embedding AS e
 	JOIN shop_embedding AS o ON o.key = (1 + (e.key::bigint * 7919 + c * 104729) % :products)::text
 	WHERE e.key::int + c * :products <= :large;
 INSERT INTO shop_embedding (key, text_hash, model, embedding) SELECT key, text_hash, model, embedding FROM mixed;
