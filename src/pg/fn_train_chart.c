@@ -47,15 +47,6 @@ real_column(TupleTableSlot *slot, int number)
 	return null ? 0 : DatumGetFloat8(value);
 }
 
-static char *
-text_column(TupleTableSlot *slot, int number)
-{
-	bool		null;
-	Datum		value = slot_getattr(slot, number, &null);
-
-	return null ? NULL : TextDatumGetCString(value);
-}
-
 static void
 take_run(void *arg, TupleTableSlot *slot)
 {
@@ -63,8 +54,8 @@ take_run(void *arg, TupleTableSlot *slot)
 	MemoryContext old = MemoryContextSwitchTo(c->context);
 
 	c->found = true;
-	c->title = text_column(slot, 1);
-	c->metric = text_column(slot, 2);
+	c->title = plmpg_slot_string(slot, 1);
+	c->metric = plmpg_slot_string(slot, 2);
 	c->steps = real_column(slot, 3);
 	c->best_step = real_column(slot, 4);
 	c->best_value = real_column(slot, 5);

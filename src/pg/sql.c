@@ -251,6 +251,15 @@ plmpg_sql(const char *sql, const PlmpgParams *p, int flags, TriggerData *trigger
 	return rows;
 }
 
+char *
+plmpg_slot_string(TupleTableSlot *slot, int column)
+{
+	bool		null;
+	Datum		value = slot_getattr(slot, column, &null);
+
+	return null ? NULL : TextDatumGetCString(value);
+}
+
 typedef struct StringRow
 {
 	MemoryContext context;

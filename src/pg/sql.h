@@ -45,6 +45,9 @@ void		plmpg_return_to(const PlmpgIdentity *caller);
 /* One row of a result; values live until it returns.  CurrentMemoryContext is not for keeping anything. */
 typedef void (*PlmpgTake) (void *arg, TupleTableSlot *slot);
 
+/* A text column of a row as a C string, in the current memory context; NULL for null. */
+char	   *plmpg_slot_string(TupleTableSlot *slot, int column);
+
 /* How to run a statement. */
 #define PLMPG_SQL_READ 1		/* read-only, with the snapshot of the calling statement */
 #define PLMPG_SQL_KEEP 2		/* keep its plan for this session: for texts that come again */

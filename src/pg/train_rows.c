@@ -118,15 +118,6 @@ typedef struct RunRow
 	char	   *owner;
 } RunRow;
 
-static char *
-text_column(TupleTableSlot *slot, int number)
-{
-	bool		null;
-	Datum		value = slot_getattr(slot, number, &null);
-
-	return null ? NULL : TextDatumGetCString(value);
-}
-
 static void
 take_run(void *arg, TupleTableSlot *slot)
 {
@@ -134,16 +125,16 @@ take_run(void *arg, TupleTableSlot *slot)
 	PlmpgTrainRun *run = row->run;
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 	bool		null;
-	char	   *task = text_column(slot, 3);
+	char	   *task = plmpg_slot_string(slot, 3);
 
-	run->model = text_column(slot, 1);
-	run->base = text_column(slot, 2);
+	run->model = plmpg_slot_string(slot, 1);
+	run->base = plmpg_slot_string(slot, 2);
 	run->objective = strcmp(task, plm_objective_name(PLM_LEARN_MASKED)) == 0 ? PLM_LEARN_MASKED : plmpg_train_task(task);
-	run->query = text_column(slot, 4);
+	run->query = plmpg_slot_string(slot, 4);
 	run->options = PointerGetDatum(PG_DETOAST_DATUM_COPY(slot_getattr(slot, 5, &null)));
-	run->search_path = text_column(slot, 6);
-	row->state = text_column(slot, 7);
-	row->owner = text_column(slot, 8);
+	run->search_path = plmpg_slot_string(slot, 6);
+	row->state = plmpg_slot_string(slot, 7);
+	row->owner = plmpg_slot_string(slot, 8);
 	run->checkpoint_step = DatumGetInt64(slot_getattr(slot, 9, &null));
 	if (null)
 		run->checkpoint_step = -1;
