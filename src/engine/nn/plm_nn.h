@@ -37,7 +37,7 @@ size_t		plm_nn_linear_scratch(const PlmLinear *l);
 PlmStatus	plm_nn_linear(const PlmLinear *l, int64_t rows, const float *x, int64_t ldx, const float *residual,
 						  float *y, int64_t ldy, PlmActivation act, void *scratch, PlmWorker *worker, PlmError *err);
 
-/* dw (N,K) += dy^T x; db (N) += sum of dy's rows, db may be NULL.  dy: (rows,N) at lddy, x: (rows,K) at ldx.  On OpenBLAS. */
+/* dw (N,K) += dy^T x; db (N) += sum of dy's rows, db may be NULL.  dy: (rows,N) at lddy, x: (rows,K) at ldx. */
 void		plm_nn_linear_backward(int64_t rows, int64_t n, int64_t k, const float *dy, int64_t lddy, const float *x, int64_t ldx,
 								   float *dw, float *db);
 /* (dx = dy W is plm_nn_linear() with the transposed weight packed.) */

@@ -92,7 +92,7 @@ size_t		plm_linear_scratch(const PlmPacked *w, int64_t rows);
 void		plm_linear(const PlmPacked *w, const float *bias, int64_t rows, const float *x, int64_t ldx,
 					   const float *residual, float *y, int64_t ldy, PlmActivation act, void *scratch);
 
-/* C = alpha op(A) op(B) + beta C on OpenBLAS (num/gemm.c, the only user of cblas.h), one thread. */
+/* C = alpha op(A) op(B) + beta C on our own tiles (num/gemm.c says why not OpenBLAS), one thread. */
 void		plm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
 					 const float *a, int64_t lda, const float *b, int64_t ldb,
 					 float beta, float *c, int64_t ldc);
