@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT ((size_t) 64)
 #define BLOCK_BYTES ((size_t) 16 * 1024)
@@ -69,6 +70,24 @@ over_limit(const PlmArena *arena, size_t size)
 	return arena->limit != 0 && (size > arena->limit || arena->taken > arena->limit - size);
 }
 
+/*
+ * Large blocks are worked through from end to end: asked for in huge pages they cost a 512th of the page faults, and few
+ * misses of the TLB, which behind a hypervisor are dear.  Only advice; a system that has none of it does as before.
+ */
+#define HUGE_PAGE ((uintptr_t) 2 * 1024 * 1024)
+
+static void
+advise_huge_pages(void *block, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+	uintptr_t	begin = ((uintptr_t) block + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	uintptr_t	end = ((uintptr_t) block + size) & ~(HUGE_PAGE - 1);
+
+	if (end > begin)
+		(void) madvise((void *) begin, end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 /* A new block with room for at least `bytes`; NULL when the limit or the host refuses. */
 static PlmArenaBlock *
 push_block(PlmArena *arena, size_t bytes)
@@ -82,6 +101,7 @@ push_block(PlmArena *arena, size_t bytes)
 	block = arena->hook->alloc(arena->hook->arg, size);
 	if (block == NULL)
 		return NULL;
+	advise_huge_pages(block, size);
 	start = ((uintptr_t) (block + 1) + ALIGNMENT - 1) & ~(uintptr_t) (ALIGNMENT - 1);
 	block->below = arena->top;
 	block->size = size;
