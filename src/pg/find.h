@@ -87,8 +87,8 @@ typedef struct PlmpgAgainst
 {
 	int64		n;
 	int64		dimensions;
-	PlmPacked	packed;			/* when there are many */
-	void	   *memory;
+	PlmPacked	packed;
+	void	   *memory;			/* of packed */
 } PlmpgAgainst;
 
 /* Both in the current memory context. */

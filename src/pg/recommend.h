@@ -38,11 +38,26 @@ plmpg_part(double value, double best)
 	return best > 0 ? value / best : 0;
 }
 
+/* May a row be shown, by rows first? */
+static inline bool
+plmpg_may_show(PlmpgKeys *among, const char *key)
+{
+	int64	   *lets = plmpg_keys_find(among, key, false);
+
+	return lets != NULL && *lets == 1;
+}
+
 /* With the catalog's definition, settings and events; ERROR unless the caller may use it. */
 void		plmpg_recommend_begin(PlmpgRecommending *r, text *catalog, int32 most);
 
 /* Reads what there is to know of the recent products, and says which of them may be named. */
 void		plmpg_recommend_own(PlmpgRecommending *r);
+
+/*
+ * Content of all candidates, and the nearest products as further candidates (unless only those given count).  True when
+ * there were more than are taken.
+ */
+bool		plmpg_recommend_content(PlmpgRecommending *r, bool further);
 
 /* The list: candidates in order, at least `most` when there are so many, else filled up. */
 void		plmpg_recommend_list(PlmpgRecommending *r);

@@ -7,7 +7,6 @@
 #include "sql.h"
 
 #define SCAN_ROWS 64			/* that are multiplied at once */
-#define FEW_VECTORS 8			/* so many are multiplied one by one: a row is then read where it lies */
 
 PlmpgAgainst *
 plmpg_against(int64 n, const float *vectors, int64 dimensions)
@@ -16,28 +15,16 @@ plmpg_against(int64 n, const float *vectors, int64 dimensions)
 
 	a->n = n;
 	a->dimensions = dimensions;
-	a->memory = palloc((n <= FEW_VECTORS ? n * dimensions * sizeof(float) : plm_pack_bytes(PLM_PREC_F32, n, dimensions)) + 64);
-	if (n <= FEW_VECTORS)
-		memcpy(a->memory, vectors, n * dimensions * sizeof(float));
-	else
-	{
-		a->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = (void *) TYPEALIGN(64, a->memory)};
-		plm_pack(PLM_PREC_F32, n, dimensions, vectors, (void *) a->packed.data);
-	}
+	a->memory = palloc(plm_pack_bytes(PLM_PREC_F32, n, dimensions) + 64);
+	a->packed = (PlmPacked) {.precision = PLM_PREC_F32, .n = n, .k = dimensions, .data = (void *) TYPEALIGN(64, a->memory)};
+	plm_pack(PLM_PREC_F32, n, dimensions, vectors, (void *) a->packed.data);
 	return a;
 }
 
 void
 plmpg_against_rows(const PlmpgAgainst *a, int64 rows, const float *row, float *cosines, void *scratch)
 {
-	if (a->n > FEW_VECTORS)
-	{
-		plm_linear(&a->packed, NULL, rows, row, a->dimensions, NULL, cosines, a->n, PLM_ACT_NONE, scratch);
-		return;
-	}
-	for (int64 r = 0; r < rows; r++)
-		for (int64 i = 0; i < a->n; i++)
-			cosines[r * a->n + i] = plm_dot(row + r * a->dimensions, (const float *) a->memory + i * a->dimensions, a->dimensions);
+	plm_linear(&a->packed, NULL, rows, row, a->dimensions, NULL, cosines, a->n, PLM_ACT_NONE, scratch);
 }
 
 typedef struct VectorScan
@@ -76,12 +63,7 @@ take_scanned(void *arg, TupleTableSlot *slot)
 	const char *key = plmpg_slot_key(slot, 1, &scan->keys[scan->filled]);
 
 	plmpg_prefetch_next(vector, n * sizeof(float));
-	if (a->n <= FEW_VECTORS && key != NULL)
-	{
-		plmpg_against_rows(a, 1, vector, scan->cosines, NULL);
-		scan->scored(scan->arg, key, scan->cosines);
-	}
-	else if (key != NULL)
+	if (key != NULL)
 	{
 		memcpy(scan->rows + scan->filled * a->dimensions, vector, n * sizeof(float));
 		scan->filled++;
@@ -103,8 +85,7 @@ plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions,
 	scan->arg = arg;
 	scan->rows = palloc(SCAN_ROWS * dimensions * sizeof(float));
 	scan->cosines = palloc(SCAN_ROWS * n * sizeof(float));
-	if (n > FEW_VECTORS)
-		scan->scratch = (void *) TYPEALIGN(64, palloc(plm_linear_scratch(&scan->against->packed, SCAN_ROWS) + 64));
+	scan->scratch = (void *) TYPEALIGN(64, palloc(plm_linear_scratch(&scan->against->packed, SCAN_ROWS) + 64));
 	for (int i = 0; i < SCAN_ROWS; i++)
 		initStringInfo(&scan->keys[i]);
 	caller = plmpg_become(shop->owner);

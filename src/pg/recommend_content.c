@@ -1,0 +1,135 @@
+/*
+ * recommend_content.c -- how near candidates lie to the visitor's own products in meaning, and which others lie near: see recommend.h.
+ */
+#include "recommend.h"
+
+#include "utils/builtins.h"
+
+#include "fn.h"
+#include "shards.h"
+
+#define CONTENT_CANDIDATES 200	/* nearest in meaning */
+
+typedef struct Nearness
+{
+	PlmpgRecommending *r;
+	int			n;
+	int			own[PLMPG_RECENT];		/* recent product of each vector */
+	double		decay[PLMPG_RECENT];
+	PlmpgFounds *best;			/* nearest that are not candidates yet */
+	double		worst;
+	bool		cut;			/* some were near, and others nearer */
+} Nearness;
+
+static void
+keep_best(Nearness *near)
+{
+	if (near->best->n > 0)
+		qsort(near->best->rows, near->best->n, sizeof(PlmpgFound), plmpg_by_score);
+	for (int64 i = CONTENT_CANDIDATES; i < near->best->n; i++)
+	{
+		pfree((char *) near->best->rows[i].key);
+		near->cut = true;
+	}
+	near->best->n = Min(near->best->n, CONTENT_CANDIDATES);
+	if (near->best->n == CONTENT_CANDIDATES)
+		near->worst = near->best->rows[CONTENT_CANDIDATES - 1].score;
+}
+
+static void
+take_cosines(void *arg, const char *key, const float *cosines)
+{
+	Nearness   *near = arg;
+	PlmpgCandidate *c = plmpg_candidate(near->r->candidates, key, false);
+	double		best = 0;
+	int			nearest = -1;
+
+	if (c != NULL)
+		c->known = true;
+	for (int i = 0; i < near->n; i++)
+		if (cosines[i] * near->decay[i] > best)
+		{
+			best = cosines[i] * near->decay[i];
+			nearest = near->own[i];
+		}
+	if (nearest < 0)
+		return;
+	if (c != NULL)
+	{
+		c->content = best;
+		c->nearest = nearest;
+	}
+	else if (best < near->worst)
+		near->cut = true;
+	else if (plmpg_keys_find(near->r->excluded, key, false) == NULL && (near->r->rows == NULL || plmpg_may_show(near->r->rows, key)))
+	{
+		PlmpgFound *found = plmpg_founds_add(near->best, key);
+
+		found->score = best;
+		found->semantic_rank = nearest;
+		if (near->best->n >= 2 * CONTENT_CANDIDATES)
+			keep_best(near);
+	}
+}
+
+/*
+ * Cosines of the products on shards: the candidates', and of the others either the nearest on each shard or, when it is known
+ * which rows the caller sees, those rows'.
+ */
+static void
+scan_shards(Nearness *near, const float *vectors, int64 dimensions, bool further)
+{
+	PlmpgRecommending *r = near->r;
+	PlmpgKeys  *keys = plmpg_keys();
+	PlmpgWanted wanted = {.without = plmpg_keys_array(r->excluded), .weights = near->decay};
+
+	for (int64 i = 0; i < r->candidates->n; i++)
+		plmpg_keys_find(keys, r->candidates->rows[i].key, true);
+	if (further && r->rows == NULL)
+		wanted.most = CONTENT_CANDIDATES;
+	else if (further)
+	{
+		PlmpgTexts	seen = plmpg_texts(plmpg_keys_array(r->rows));
+
+		for (int i = 0; i < seen.n; i++)
+			plmpg_keys_find(keys, TextDatumGetCString(seen.values[i]), true);
+	}
+	wanted.keys = plmpg_keys_array(keys);
+	plmpg_shards_scan(r->shop, near->n, vectors, dimensions, &wanted, take_cosines, near);
+	/* A shard that gave as many as it was asked for may have more. */
+	if (wanted.most > 0 && near->best->n >= wanted.most)
+		near->cut = true;
+}
+
+bool
+plmpg_recommend_content(PlmpgRecommending *r, bool further)
+{
+	Nearness	near = {.r = r, .best = plmpg_founds(), .worst = further ? 0 : PG_INT32_MAX};
+	const PlmpgVectors *known = r->own_vectors;
+	float	   *vectors = palloc(Max(known->n * known->dimensions, 1) * sizeof(float));
+
+	for (int i = 0; i < r->recent; i++)
+	{
+		const float *vector = plmpg_vectors_of(known, r->own[i].key);
+
+		if (vector == NULL)
+			continue;
+		memcpy(vectors + near.n * known->dimensions, vector, known->dimensions * sizeof(float));
+		near.decay[near.n] = r->own[i].weight * plmpg_blend_content(r->basket ? 1 : i + 1, 1);
+		near.own[near.n++] = i;
+	}
+	if (plmpg_shards(r->shop->store) != NIL)
+		scan_shards(&near, vectors, known->dimensions, further);
+	else
+		plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
+	keep_best(&near);
+	for (int64 i = 0; i < near.best->n; i++)
+	{
+		PlmpgCandidate *c = plmpg_candidate(r->candidates, near.best->rows[i].key, true);
+
+		c->content = near.best->rows[i].score;
+		c->nearest = near.best->rows[i].semantic_rank;
+		c->known = true;
+	}
+	return near.cut;
+}
