@@ -458,6 +458,7 @@ CREATE FUNCTION create_store(c product_llm.catalog, name name) RETURNS regclass
 			' model pg_catalog.bytea NOT NULL, embedding pg_catalog.float4[] NOT NULL)', place);
 		-- A vector does not compress, and one in the row is read without a second look-up.
 		EXECUTE pg_catalog.format('ALTER TABLE %s ALTER embedding SET STORAGE EXTERNAL, ALTER embedding SET STATISTICS 0', place);
+		EXECUTE pg_catalog.format('CREATE INDEX ON %s USING product_flat (embedding)', place);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L', place, 'embeddings of catalog "' || c.catalog || '"');
 		RETURN place::regclass;
 	END

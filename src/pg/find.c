@@ -12,8 +12,10 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "flat.h"
 #include "fn.h"
 #include "shards.h"
 #include "sql.h"
@@ -249,7 +251,9 @@ typedef struct NearRows
 	PlmpgFounds *list;
 	PlmpgKeys  *among;
 	int64		most;			/* 0: no limit */
-	const float *vector;		/* when the second column is an embedding, and not its cosine */
+	int			key;			/* columns of a row */
+	int			value;
+	const float *vector;		/* when the value is an embedding, and not its cosine */
 	int64		dimensions;
 	float		worst;			/* nothing below this can come among the best */
 	StringInfoData buffer;
@@ -286,7 +290,7 @@ take_near(void *arg, TupleTableSlot *slot)
 	NearRows   *r = arg;
 	const char *key;
 	bool		null;
-	Datum		value = slot_getattr(slot, 2, &null);
+	Datum		value = slot_getattr(slot, r->value, &null);
 	float		cosine;
 
 	if (null)
@@ -306,7 +310,7 @@ take_near(void *arg, TupleTableSlot *slot)
 		cosine = DatumGetFloat4(value);
 	if (cosine < r->worst)
 		return;
-	key = plmpg_slot_key(slot, 1, &r->buffer);
+	key = plmpg_slot_key(slot, r->key, &r->buffer);
 	if (key == NULL)
 		return;
 	if (r->among != NULL)
@@ -321,21 +325,49 @@ take_near(void *arg, TupleTableSlot *slot)
 		trim(r);
 }
 
-/*
- * How the nearest vectors are found among all: one line for each way, by product_llm.catalog.nearest.  A scan of a large
- * table is worth starting parallel workers for, and they need the cosine as a function; a small one is quicker here.
- */
-static const struct
-{
-	const char *name;
-	const char *sql;			/* store, LIMIT, pgvector's schema, dimensions */
-}			ways[] =
-{
-	{"exact", "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %1$s AS s ORDER BY 2 DESC, 1 LIMIT %2$s"},
-	{"hnsw", "SELECT n.key, product_llm.similarity(n.embedding, $1) FROM (SELECT s.key, s.embedding FROM %1$s AS s"
-	 " ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"},
-};
+#define TRIM_AFTER 32			/* rows that come by the index beyond those that are wanted */
 
+/* The same by falling bounds of the cosine; false: no row that follows is among the best. */
+static bool
+take_bounded(void *arg, TupleTableSlot *slot, double bound)
+{
+	NearRows   *r = arg;
+
+	if (r->list->n >= r->most + (r->worst > -2 ? TRIM_AFTER : 0))
+		trim(r);
+	if (bound + PLMPG_BOUND_SLACK < r->worst)
+		return false;
+	take_near(arg, slot);
+	return true;
+}
+
+/* By the exact index, when there is one. */
+static bool
+nearest_by_index(const PlmpgShop *shop, NearRows *r)
+{
+	Relation	store = relation_open(shop->store, AccessShareLock);
+	Oid			indexed = plmpg_flat_index(store, "embedding");
+
+	if (OidIsValid(indexed))
+	{
+		Relation	index = relation_open(indexed, AccessShareLock);
+
+		r->key = get_attnum(shop->store, "key");
+		r->value = get_attnum(shop->store, "embedding");
+		plmpg_flat_best(store, index, 1, r->vector, r->dimensions, NULL, r->most + TRIM_AFTER, take_bounded, r);
+		relation_close(index, AccessShareLock);
+	}
+	relation_close(store, AccessShareLock);
+	return OidIsValid(indexed);
+}
+
+/*
+ * How the nearest vectors are found among all without an index of ours.  A scan of a large table is worth starting parallel workers
+ * for, and they need the cosine as a function; a small one is quicker here.
+ */
+#define HNSW "SELECT n.key, product_llm.similarity(n.embedding, $1) FROM (SELECT s.key, s.embedding FROM %1$s AS s" \
+	" ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"
+#define EXACT "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %1$s AS s ORDER BY 2 DESC, 1 LIMIT %2$s"
 #define SMALL_BLOCKS (64 * 1024 * 1024 / BLCKSZ)
 
 static BlockNumber
@@ -348,25 +380,18 @@ blocks_of(Oid relid)
 	return blocks;
 }
 
-/* SQL for the nearest among all rows; NULL: every row's vector is to be looked at here. */
+/* SQL for the nearest among all rows by pgvector's index; NULL when the owner has not asked for it, or pgvector is gone, and its index with it. */
 static char *
-nearest_sql(const PlmpgShop *shop, int64 most, int dimensions)
+hnsw_sql(const PlmpgShop *shop, int64 most, int dimensions)
 {
-	char	   *limit = psprintf(INT64_FORMAT, most);
+	char	   *space = NULL;
 
-	for (int i = 1; i < (int) lengthof(ways); i++)
-		if (strcmp(ways[i].name, shop->nearest) == 0)
-		{
-			char	   *space = plmpg_sql_string(
+	if (strcmp(shop->nearest, "hnsw") == 0)
+		space = plmpg_sql_string(
 				"SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension AS e"
 				" JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'",
 				NULL, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
-
-			/* Without pgvector its index is gone, too. */
-			if (space != NULL)
-				return psprintf(ways[i].sql, shop->store_name, limit, space, dimensions);
-		}
-	return blocks_of(shop->store) <= SMALL_BLOCKS ? NULL : psprintf(ways[0].sql, shop->store_name, limit);
+	return space == NULL ? NULL : psprintf(HNSW, shop->store_name, psprintf(INT64_FORMAT, most), space, dimensions);
 }
 
 /* Settings of pgvector (0.8) that let its index go on until the limit is reached, for this statement. */
@@ -378,10 +403,28 @@ set_hnsw(int64 most)
 							 GUC_ACTION_SAVE, true, DEBUG1, false);
 }
 
+/* By the exact index, by workers over a large table, or by looking at every row here. */
+static void
+nearest_here(const PlmpgShop *shop, const float *vector, PlmpgParams *p, NearRows *r)
+{
+	r->vector = vector;
+	if (nearest_by_index(shop, r))
+		return;
+	if (r->among == NULL && blocks_of(shop->store) > SMALL_BLOCKS)
+	{
+		r->vector = NULL;
+		plmpg_sql(psprintf(EXACT, shop->store_name, psprintf(INT64_FORMAT, r->most)), p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL,
+				  take_near, r);
+	}
+	else
+		plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
+				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, r);
+}
+
 PlmpgFounds *
 plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *among)
 {
-	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most, .worst = -2};
+	NearRows	r = {.list = plmpg_founds(), .among = among, .most = most, .worst = -2, .key = 1, .value = 2};
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;
 	List	   *parts = plmpg_shards(shop->store);
@@ -401,7 +444,11 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 		plmpg_shards_settings(true);
 	}
 	else if (among == NULL)
-		sql = nearest_sql(shop, most, (int) r.dimensions);
+	{
+		sql = hnsw_sql(shop, most, (int) r.dimensions);
+		if (sql != NULL)
+			set_hnsw(most);
+	}
 	else if (plmpg_keys_count(among) <= 1000)
 	{
 		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(plmpg_keys_array(among)), false);
@@ -409,17 +456,9 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 					   shop->store_name);
 	}
 	if (sql != NULL)
-	{
-		if (parts == NIL && among == NULL && strcmp(shop->nearest, "hnsw") == 0)
-			set_hnsw(most);
 		plmpg_sql(sql, &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
-	}
 	else
-	{
-		r.vector = values;
-		plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
-				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_near, &r);
-	}
+		nearest_here(shop, values, &p, &r);
 	plmpg_return_to(&caller);
 	trim(&r);
 	for (int64 i = 0; i < r.list->n; i++)
@@ -430,7 +469,7 @@ plmpg_nearest(const PlmpgShop *shop, ArrayType *vector, int64 most, PlmpgKeys *a
 PlmpgFounds *
 plmpg_cosines(const PlmpgShop *shop, ArrayType *vector, ArrayType *keys)
 {
-	NearRows	r = {.list = plmpg_founds(), .worst = -2};
+	NearRows	r = {.list = plmpg_founds(), .worst = -2, .key = 1, .value = 2};
 	List	   *parts = plmpg_shards(shop->store);
 	PlmpgParams p = {0};
 	PlmpgIdentity caller;

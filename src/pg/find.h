@@ -102,9 +102,21 @@ void		plmpg_against_rows(const PlmpgAgainst *a, int64 rows, const float *row, fl
 
 /*
  * For every product its cosine to each of `n` unit vectors, (n, dimensions) row-major; cosines: (n), valid during the call.
+ * keys: only these products; NULL: all.
  */
 typedef void (*PlmpgScored) (void *arg, const char *key, const float *cosines);
-void		plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg);
+void		plmpg_scan(const PlmpgShop *shop, ArrayType *keys, int n, const float *vectors, int64 dimensions, PlmpgScored scored,
+					   void *arg);
+
+/*
+ * The same by the exact index (flat.h), for those that are wanted first: products by falling bound, which is not below the largest
+ * of weight_i * cosine_i, until take() returns false or all have come.  wanted: about how many will be taken.  False: there is
+ * no such index, and nothing was given.
+ */
+#define PLMPG_BOUND_SLACK 1e-5	/* a bound is of exact cosines; those that are compared with it have been rounded */
+typedef bool (*PlmpgBounded) (void *arg, const char *key, const float *cosines, double bound);
+bool		plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights,
+							   int64 wanted, PlmpgBounded take, void *arg);
 
 /*
  * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before

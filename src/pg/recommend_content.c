@@ -21,19 +21,26 @@ typedef struct Nearness
 	bool		cut;			/* some were near, and others nearer */
 } Nearness;
 
+/* Among the nearest in order; the last makes room. */
 static void
-keep_best(Nearness *near)
+keep_near(Nearness *near, const char *key, double score, int nearest)
 {
-	if (near->best->n > 0)
-		qsort(near->best->rows, near->best->n, sizeof(PlmpgFound), plmpg_by_score);
-	for (int64 i = CONTENT_CANDIDATES; i < near->best->n; i++)
+	PlmpgFounds *best = near->best;
+	PlmpgFound	row = *plmpg_founds_add(best, key);
+	int64		i = best->n - 1;
+
+	row.score = score;
+	row.semantic_rank = nearest;
+	for (; i > 0 && plmpg_by_score(&row, &best->rows[i - 1]) < 0; i--)
+		best->rows[i] = best->rows[i - 1];
+	best->rows[i] = row;
+	if (best->n > CONTENT_CANDIDATES)
 	{
-		pfree((char *) near->best->rows[i].key);
+		pfree((char *) best->rows[--best->n].key);
 		near->cut = true;
 	}
-	near->best->n = Min(near->best->n, CONTENT_CANDIDATES);
-	if (near->best->n == CONTENT_CANDIDATES)
-		near->worst = near->best->rows[CONTENT_CANDIDATES - 1].score;
+	if (best->n == CONTENT_CANDIDATES)
+		near->worst = best->rows[best->n - 1].score;
 }
 
 static void
@@ -62,14 +69,51 @@ take_cosines(void *arg, const char *key, const float *cosines)
 	else if (best < near->worst)
 		near->cut = true;
 	else if (plmpg_keys_find(near->r->excluded, key, false) == NULL && (near->r->rows == NULL || plmpg_may_show(near->r->rows, key)))
-	{
-		PlmpgFound *found = plmpg_founds_add(near->best, key);
+		keep_near(near, key, best, nearest);
+}
 
-		found->score = best;
-		found->semantic_rank = nearest;
-		if (near->best->n >= 2 * CONTENT_CANDIDATES)
-			keep_best(near);
+/* By the index: until none that follows can be among the nearest. */
+static bool
+take_bounded(void *arg, const char *key, const float *cosines, double bound)
+{
+	Nearness   *near = arg;
+
+	if (near->best->n == CONTENT_CANDIDATES && bound + PLMPG_BOUND_SLACK < near->worst)
+	{
+		near->cut = true;
+		return false;
 	}
+	take_cosines(near, key, cosines);
+	return true;
+}
+
+/* Cosines of the candidates that have not come yet. */
+static void
+scan_candidates(Nearness *near, const float *vectors, int64 dimensions)
+{
+	const PlmpgCandidates *c = near->r->candidates;
+	const char **keys = palloc_extended(Max(c->n, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
+	int64		n = 0;
+
+	for (int64 i = 0; i < c->n; i++)
+		if (!c->rows[i].known)
+			keys[n++] = c->rows[i].key;
+	if (n > 0)
+		plmpg_scan(near->r->shop, plmpg_text_array(keys, n), near->n, vectors, dimensions, take_cosines, near);
+}
+
+/* Products of the catalog's own table: by its index, or all of them. */
+static void
+scan_here(Nearness *near, const float *vectors, int64 dimensions, bool further)
+{
+	PlmpgShop  *shop = near->r->shop;
+
+	if (!further)
+		scan_candidates(near, vectors, dimensions);
+	else if (!plmpg_scan_nearest(shop, near->n, vectors, dimensions, near->decay, 2 * CONTENT_CANDIDATES, take_bounded, near))
+		plmpg_scan(shop, NULL, near->n, vectors, dimensions, take_cosines, near);
+	else if (near->cut)
+		scan_candidates(near, vectors, dimensions);
 }
 
 /*
@@ -121,8 +165,7 @@ plmpg_recommend_content(PlmpgRecommending *r, bool further)
 	if (plmpg_shards(r->shop->store) != NIL)
 		scan_shards(&near, vectors, known->dimensions, further);
 	else
-		plmpg_scan(r->shop, near.n, vectors, known->dimensions, take_cosines, &near);
-	keep_best(&near);
+		scan_here(&near, vectors, known->dimensions, further);
 	for (int64 i = 0; i < near.best->n; i++)
 	{
 		PlmpgCandidate *c = plmpg_candidate(r->candidates, near.best->rows[i].key, true);

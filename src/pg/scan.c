@@ -1,8 +1,16 @@
 /*
- * scan.c -- every product of a catalog against several vectors: see find.h.
+ * scan.c -- products of a catalog against several vectors: see find.h.
  */
 #include "find.h"
 
+#include <math.h>
+
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "flat.h"
 #include "fn.h"
 #include "sql.h"
 
@@ -75,9 +83,10 @@ take_scanned(void *arg, TupleTableSlot *slot)
 }
 
 void
-plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
+plmpg_scan(const PlmpgShop *shop, ArrayType *keys, int n, const float *vectors, int64 dimensions, PlmpgScored scored, void *arg)
 {
 	VectorScan *scan = palloc0(sizeof(VectorScan));
+	PlmpgParams p = {0};
 	PlmpgIdentity caller;
 
 	scan->against = plmpg_against(n, vectors, dimensions);
@@ -88,9 +97,64 @@ plmpg_scan(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions,
 	scan->scratch = (void *) TYPEALIGN(64, palloc(plm_linear_scratch(&scan->against->packed, SCAN_ROWS) + 64));
 	for (int i = 0; i < SCAN_ROWS; i++)
 		initStringInfo(&scan->keys[i]);
+	if (keys != NULL)
+		plmpg_param(&p, TEXTARRAYOID, PointerGetDatum(keys), false);
 	caller = plmpg_become(shop->owner);
-	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s", shop->store_name), NULL,
-			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
+	plmpg_sql(psprintf("SELECT s.key, s.embedding FROM %s AS s%s", shop->store_name, keys == NULL ? "" : " WHERE s.key = ANY ($1)"),
+			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_scanned, scan);
 	plmpg_return_to(&caller);
 	score_rows(scan);
+}
+
+/* ---- the nearest by the exact index ---- */
+
+typedef struct NearestScan
+{
+	PlmpgAgainst *against;
+	float	   *cosines;		/* (n) */
+	AttrNumber	key;
+	AttrNumber	embedding;
+	StringInfoData buffer;
+	PlmpgBounded take;
+	void	   *arg;
+} NearestScan;
+
+static bool
+take_indexed(void *arg, TupleTableSlot *row, double bound)
+{
+	NearestScan *scan = arg;
+	bool		null;
+	Datum		value = slot_getattr(row, scan->embedding, &null);
+	const char *key = plmpg_slot_key(row, scan->key, &scan->buffer);
+	int64		n;
+
+	if (null || key == NULL)
+		return true;
+	plmpg_against_rows(scan->against, 1, plmpg_real_values(DatumGetArrayTypeP(value), scan->against->dimensions, "embedding", &n),
+					   scan->cosines, NULL);
+	return scan->take(scan->arg, key, scan->cosines, bound);
+}
+
+bool
+plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights, int64 wanted,
+				   PlmpgBounded take, void *arg)
+{
+	NearestScan scan = {.take = take, .arg = arg};
+	Relation	store = relation_open(shop->store, AccessShareLock);
+	Oid			indexed = plmpg_flat_index(store, "embedding");
+
+	if (OidIsValid(indexed))
+	{
+		Relation	index = relation_open(indexed, AccessShareLock);
+
+		scan.against = plmpg_against(n, vectors, dimensions);
+		scan.cosines = palloc(n * sizeof(float));
+		scan.key = get_attnum(shop->store, "key");
+		scan.embedding = get_attnum(shop->store, "embedding");
+		initStringInfo(&scan.buffer);
+		plmpg_flat_best(store, index, n, vectors, dimensions, weights, wanted, take_indexed, &scan);
+		relation_close(index, AccessShareLock);
+	}
+	relation_close(store, AccessShareLock);
+	return OidIsValid(indexed);
 }
