@@ -49,4 +49,11 @@
 #define plmpg_random() pg_prng_double(&pg_global_prng_state)
 #endif
 
+/* VACUUM's pause between pages; from 18 on it is told whether it is ANALYZE's. */
+#if PG_VERSION_NUM >= 180000
+#define plmpg_vacuum_delay() vacuum_delay_point(false)
+#else
+#define plmpg_vacuum_delay() vacuum_delay_point()
+#endif
+
 #endif							/* PLMPG_COMPAT_H */

@@ -1,5 +1,5 @@
 /*
- * fn_embed.c -- embed() in its four forms, and similarity().
+ * fn_embed.c -- embed() in its four forms, and similarity() and cosine_distance().
  *
  * embed(model, ...) is IMMUTABLE, because a model's content never changes under its name while anything
  * built on it stands; embed(input) is STABLE, because its model is a setting.
@@ -81,10 +81,8 @@ product_llm_embed_array(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* similarity(a, b) -> real: cosine */
-PG_FUNCTION_INFO_V1(product_llm_similarity);
-Datum
-product_llm_similarity(PG_FUNCTION_ARGS)
+static float
+cosine_of(FunctionCallInfo fcinfo)
 {
 	ArrayType  *a = PG_GETARG_ARRAYTYPE_P(0);
 	ArrayType  *b = PG_GETARG_ARRAYTYPE_P(1);
@@ -101,5 +99,21 @@ product_llm_similarity(PG_FUNCTION_ARGS)
 	cosine = plmpg_cosine(va, vb, na, "vector");
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);
-	PG_RETURN_FLOAT4(cosine);
+	return cosine;
+}
+
+/* similarity(a, b) -> real: cosine */
+PG_FUNCTION_INFO_V1(product_llm_similarity);
+Datum
+product_llm_similarity(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT4(cosine_of(fcinfo));
+}
+
+/* cosine_distance(a, b) -> double precision: operator <=>, the bits of 1 - similarity(a, b) */
+PG_FUNCTION_INFO_V1(product_llm_cosine_distance);
+Datum
+product_llm_cosine_distance(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(1 - (double) cosine_of(fcinfo));
 }

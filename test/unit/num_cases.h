@@ -27,7 +27,7 @@ fresh(int64_t n, void **base)
 	return x + 1;
 }
 
-static double
+static inline double
 act_of(PlmActivation act, double x)
 {
 	switch (act)

@@ -7,24 +7,28 @@ static const PlmKernels tables[PLM_SIMD_LEVELS] = {
 	[PLM_SIMD_PORTABLE] = {
 		.row = &plm_row_portable,
 		.tile_f32 = plm_tile_f32_portable, .rows_f32 = 6,
-		.tile_int8 = plm_tile_int8_portable, .rows_int8 = 4
+		.tile_int8 = plm_tile_int8_portable, .rows_int8 = 4,
+		.dot_codes = plm_dot_codes_portable
 	},
 #if defined(__x86_64__)
 	[PLM_SIMD_AVX2] = {
 		.row = &plm_row_avx2,
 		.tile_f32 = plm_tile_f32_avx2, .rows_f32 = 6,
-		.tile_int8 = plm_tile_int8_avx2, .rows_int8 = 4
+		.tile_int8 = plm_tile_int8_avx2, .rows_int8 = 4,
+		.dot_codes = plm_dot_codes_avx2
 	},
 	[PLM_SIMD_AVX512] = {
 		.row = &plm_row_avx512,
 		.tile_f32 = plm_tile_f32_avx512, .rows_f32 = 12,
-		.tile_int8 = plm_tile_int8_avx512, .rows_int8 = 10
+		.tile_int8 = plm_tile_int8_avx512, .rows_int8 = 10,
+		.dot_codes = plm_dot_codes_avx512
 	},
 	[PLM_SIMD_AVX512_VNNI] = {
 		.row = &plm_row_avx512,
 		.tile_f32 = plm_tile_f32_avx512, .rows_f32 = 12,
 		.tile_bf16 = plm_tile_bf16_vnni, .rows_bf16 = 12, .prepare_bf16 = plm_prepare_bf16_vnni,
-		.tile_int8 = plm_tile_int8_vnni, .rows_int8 = 12
+		.tile_int8 = plm_tile_int8_vnni, .rows_int8 = 12,
+		.dot_codes = plm_dot_codes_vnni
 	}
 #endif
 };

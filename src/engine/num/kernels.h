@@ -50,6 +50,8 @@ typedef struct PlmTile
 typedef void (*PlmTileInt8) (int rows, int64_t units, const uint8_t *x, int64_t block_units,
 							 const int8_t *panel, int32_t *acc);
 
+typedef void (*PlmDotCodes) (int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+
 /* What a quantised row of activations means: x = scale * (u - zero). */
 typedef struct PlmQuant
 {
@@ -100,14 +102,20 @@ typedef struct PlmKernels
 	void		(*prepare_bf16) (const float *x, int64_t n, uint16_t *dst);
 	PlmTileInt8 tile_int8;
 	int			rows_int8;
+	/* out (rows, queries): exact sums of rows (rows, width) and query (queries, width); width: a multiple of PLM_CODE_STEP */
+	PlmDotCodes dot_codes;
 } PlmKernels;
 
 extern const PlmRowKernels plm_row_portable;
 void		plm_tile_f32_portable(const PlmTile *tile);
 void		plm_tile_int8_portable(int rows, int64_t units, const uint8_t *x, int64_t block_units,
 								   const int8_t *panel, int32_t *acc);
+void		plm_dot_codes_portable(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
 
 #if defined(__x86_64__)
+void		plm_dot_codes_avx2(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_avx512(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_vnni(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
 extern const PlmRowKernels plm_row_avx2;
 extern const PlmRowKernels plm_row_avx512;
 void		plm_tile_f32_avx2(const PlmTile *tile);

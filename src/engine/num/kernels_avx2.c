@@ -177,4 +177,47 @@ plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_unit
 		}
 }
 
+/* Sums of the lanes of each of four. */
+static inline __m128i
+sum_lanes(const __m256i *sum)
+{
+	__m256i		h = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+}
+
+/* Bytes are widened to 16 bits: vpmaddubsw would saturate. */
+static inline __attribute__((always_inline)) void
+code_tile(const int R, const int P, int64_t width, const uint8_t *row, int64_t stride, const int8_t *query, int32_t *out)
+{
+	__m256i		sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+
+	for (int64_t i = 0; i < width; i += 16)
+	{
+		__m256i		q[4];
+
+#pragma GCC unroll 4
+		for (int p = 0; p < P; p++)
+			q[p] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *) (query + p * width + i)));
+#pragma GCC unroll 4
+		for (int r = 0; r < R; r++)
+		{
+			__m256i		c = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *) (row + r * stride + i)));
+
+#pragma GCC unroll 4
+			for (int p = 0; p < P; p++)
+				sum[r * P + p] = _mm256_add_epi32(sum[r * P + p], _mm256_madd_epi16(c, q[p]));
+		}
+	}
+	_mm_storeu_si128((__m128i *) out, sum_lanes(sum));
+}
+
+#include "kernels_codes.h"
+
+void
+plm_dot_codes_avx2(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out)
+{
+	dot_codes(rows, width, codes, queries, query, out);
+}
+
 #endif							/* __x86_64__ */

@@ -221,4 +221,49 @@ plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_unit
 	}
 }
 
+/* Sums of the lanes of each of four: transposed within quarters, which are then added. */
+static inline __m128i
+sum_lanes(const __m512i *sum)
+{
+	__m512i		a = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[0], sum[1]), _mm512_unpackhi_epi32(sum[0], sum[1]));
+	__m512i		b = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[2], sum[3]), _mm512_unpackhi_epi32(sum[2], sum[3]));
+	__m512i		c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+	__m256i		d = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
+}
+
+static inline __attribute__((always_inline)) void
+code_tile(const int R, const int P, int64_t width, const uint8_t *row, int64_t stride, const int8_t *query, int32_t *out)
+{
+	__m512i		sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+
+	for (int64_t i = 0; i < width; i += 64)
+	{
+		__m512i		q[4];
+
+#pragma GCC unroll 4
+		for (int p = 0; p < P; p++)
+			q[p] = _mm512_loadu_si512(query + p * width + i);
+#pragma GCC unroll 4
+		for (int r = 0; r < R; r++)
+		{
+			__m512i		c = _mm512_loadu_si512(row + r * stride + i);
+
+#pragma GCC unroll 4
+			for (int p = 0; p < P; p++)
+				DOT_INT8(sum[r * P + p], c, q[p]);
+		}
+	}
+	_mm_storeu_si128((__m128i *) out, sum_lanes(sum));
+}
+
+#include "kernels_codes.h"
+
+void
+plm_dot_codes_vnni(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out)
+{
+	dot_codes(rows, width, codes, queries, query, out);
+}
+
 #endif							/* __x86_64__ */

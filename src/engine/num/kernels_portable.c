@@ -186,3 +186,25 @@ plm_tile_int8_portable(int rows, int64_t units, const uint8_t *x, int64_t block_
 		memcpy(acc + r * PLM_PANEL, sum, sizeof(sum));
 	}
 }
+
+static inline __attribute__((always_inline)) void
+code_tile(const int R, const int P, int64_t width, const uint8_t *row, int64_t stride, const int8_t *query, int32_t *out)
+{
+	for (int r = 0; r < R; r++)
+		for (int p = 0; p < P; p++)
+		{
+			int32_t		sum = 0;
+
+			for (int64_t i = 0; i < width; i++)
+				sum += row[r * stride + i] * query[p * width + i];
+			out[r * P + p] = sum;
+		}
+}
+
+#include "kernels_codes.h"
+
+void
+plm_dot_codes_portable(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out)
+{
+	dot_codes(rows, width, codes, queries, query, out);
+}

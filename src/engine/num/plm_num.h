@@ -97,6 +97,60 @@ void		plm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, floa
 					 const float *a, int64_t lda, const float *b, int64_t ldb,
 					 float beta, float *c, int64_t ldc);
 
+/* ---- vectors in 8 bits, with bounds on what that loses: num/codes.c ---- */
+
+/*
+ * A row v of K floats, in any length, is kept as its direction: v / |v| = scale * (code - 128) + r with |r| <= residual.
+ * Codes are `width` bytes, K rounded up to PLM_CODE_STEP, the rest being 128, which stands for 0.
+ */
+#define PLM_CODE_STEP 64
+#define PLM_CODE_MAX_K 65536	/* 255 * 127 * K stays within int32 */
+
+static inline int64_t
+plm_code_width(int64_t k)
+{
+	return (k + PLM_CODE_STEP - 1) / PLM_CODE_STEP * PLM_CODE_STEP;
+}
+
+/* False when v has no direction (length 0 or not finite); then nothing is written. */
+bool		plm_code_row(const float *v, int64_t k, uint8_t *codes, float *scale, float *residual);
+
+/* Some vectors that rows are compared with, each as one or two layers of 8 bits; the second holds what the first loses. */
+typedef struct PlmCodeQuery
+{
+	int			n;
+	int			layers;			/* of each vector: 1 or 2 */
+	int64_t		k;
+	int8_t	   *codes;			/* (n, layers, width) */
+	int32_t    *offset;			/* (n, layers): 128 * sum of a layer's codes */
+	float	   *step;			/* (n, layers) */
+	float	   *residual;		/* (n) */
+	float	   *weight;			/* (n) */
+	int32_t    *sums;			/* (PLM_CODE_ROWS, n, layers) working space */
+} PlmCodeQuery;
+
+#define PLM_CODE_ROWS 64		/* that are multiplied at a time */
+
+/* Bytes for n vectors, to be aligned to 64; 0 when they would be too many or too long. */
+size_t		plm_code_query_bytes(int n, int layers, int64_t k);
+/*
+ * vectors: (n, K), of any length; weights: (n), finite and not negative, or NULL for 1.  False when a vector has no direction.
+ */
+bool		plm_code_query(PlmCodeQuery *q, int n, int layers, int64_t k, const float *vectors, const double *weights, void *memory);
+
+/*
+ * bounds[r] >= weight_i * c for each vector i, where c is the cosine of row r and vector i as plm_dot3() and a division give it,
+ * or as plm_dot() does when the length of both is within 1e-5 of one.  codes: (rows, width), scale and residual as plm_code_row()
+ * gave them.  The same bits on every level.
+ *
+ *     u = s c + r_u and w = w' + r_w of length 1, w' the sum of the layers:
+ *     u w = s c w' + s c r_w + r_u w <= s c w' + (1 + |r_u|) |r_w| + |r_u|
+ *
+ * and (3K + 64) 2^-24 more for the rounding of three sums of K floats, in any order, and of the arithmetic here.
+ */
+void		plm_code_bounds(const PlmCodeQuery *q, int64_t rows, const uint8_t *codes, const float *scale, const float *residual,
+							float *bounds);
+
 /* ---- row kernels ---- */
 
 /* One step of AdamW; what does not change within it. */

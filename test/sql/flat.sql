@@ -1,0 +1,207 @@
+-- The exact index, product_flat: whatever it answers, a scan of all rows answers, too.
+SET search_path = public, product_llm;
+SET client_min_messages = warning;
+
+-- ---- the operator ----
+SELECT '{1,0}'::real[] <=> '{1,0}' AS same, '{1,0}'::real[] <=> '{0,2}' AS across, '{1,0}'::real[] <=> '{-3,0}' AS opposite,
+	('{0.3,0.7,0.1}'::real[] <=> '{0.2,0.1,0.9}') = 1 - similarity('{0.3,0.7,0.1}', '{0.2,0.1,0.9}') AS bits_of_similarity,
+	NULL::real[] <=> '{1}' IS NULL AS null_for_null;
+SELECT '{1,0}'::real[] <=> '{1,0,0}';
+SELECT '{0,0}'::real[] <=> '{1,0}';
+
+-- ---- rows: groups that lie near each other, many equal, every tenth twice ----
+CREATE FUNCTION vector(seed int, n int, spread float8 DEFAULT 1) RETURNS real[] LANGUAGE sql IMMUTABLE AS $$
+	SELECT array_agg((sin(seed % 7 * 1000 + i * 7.31) + spread * sin(seed * 91.7 + i * i * 0.37 + seed * i * 1.13))::real ORDER BY i)
+	FROM generate_series(1, n) AS i $$;
+CREATE TABLE item (id int PRIMARY KEY, kind int, embedding real[]);
+INSERT INTO item SELECT i, i % 100, vector(i - i % 10 / 9, 70, 0.3) FROM generate_series(1, 3000) AS i;
+CREATE INDEX item_flat ON item USING product_flat (embedding);
+VACUUM ANALYZE item;
+
+-- The k nearest by the index and by a sort: the same distances in the same order, and rows that have them.
+CREATE FUNCTION differ(source text, query real[], most int, filter text DEFAULT 'true') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	by_index float8[];
+	by_sort float8[];
+	rows int[];
+	wrong int;
+	plan text;
+BEGIN
+	PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true);
+	FOR plan IN EXECUTE format('EXPLAIN SELECT id FROM %s WHERE %s ORDER BY embedding <=> $1 LIMIT %s', source, filter, most) USING query
+	LOOP
+		EXIT WHEN plan LIKE '%Order By: (embedding <=>%';
+	END LOOP;
+	IF plan IS NULL OR plan NOT LIKE '%Order By: (embedding <=>%' THEN
+		RETURN 'not by the index: ' || plan;
+	END IF;
+	EXECUTE format('SELECT array_agg(d), array_agg(id) FROM (SELECT id, embedding <=> $1 AS d FROM %s WHERE %s ORDER BY embedding <=> $1 LIMIT %s) AS t',
+				   source, filter, most) INTO by_index, rows USING query;
+	PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true), set_config('enable_indexscan', 'off', true);
+	EXECUTE format('SELECT array_agg(d) FROM (SELECT embedding <=> $1 AS d FROM %s WHERE %s ORDER BY 1 LIMIT %s) AS t',
+				   source, filter, most) INTO by_sort USING query;
+	PERFORM set_config('enable_indexscan', 'on', true);
+	EXECUTE format('SELECT count(*) FROM unnest($1, $2) AS a (id, d) LEFT JOIN %s AS s ON s.id = a.id WHERE s.embedding <=> $3 IS DISTINCT FROM a.d', source)
+		INTO wrong USING rows, by_index, query;
+	IF by_index IS DISTINCT FROM by_sort OR wrong > 0 OR cardinality(rows) <> (SELECT count(DISTINCT r) FROM unnest(rows) AS r) THEN
+		RETURN format('differ: %s rows, %s, %s wrong', cardinality(by_index), cardinality(by_sort), wrong);
+	END IF;
+	RETURN NULL;
+END
+$$;
+
+SELECT q, most, differ('item', vector(q, 70, 0.5), most) FROM unnest('{1,17,2999,77777}'::int[]) AS q, unnest('{1,10,400}'::int[]) AS most
+WHERE differ('item', vector(q, 70, 0.5), most) IS NOT NULL;
+-- a row that is there, many equal, more than there are, more than a batch
+SELECT differ('item', (SELECT embedding FROM item WHERE id = 1239), 30), differ('item', vector(5, 70), 5000), differ('item', vector(5, 70), 2999);
+SELECT differ('item', vector(6, 70), 10, 'kind = 42'), differ('item', vector(6, 70), 10, 'kind < 0'),
+	differ('item', vector(6, 70), 30, 'id % 500 = 3');
+-- the same on each level of instructions
+DO $$
+DECLARE
+	level text;
+	was text;
+BEGIN
+	FOREACH level IN ARRAY '{portable,avx2,avx512,avx512_vnni}'::text[]
+	LOOP
+		BEGIN
+			PERFORM set_config('product_llm.simd', level, true);
+			was := differ('item', vector(8, 70), 50);
+			IF was IS NOT NULL THEN
+				RAISE WARNING '%: %', level, was;
+			END IF;
+		EXCEPTION WHEN invalid_parameter_value THEN
+			NULL;
+		END;
+	END LOOP;
+END
+$$;
+
+-- ---- the plan ----
+EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <=> '{1,2}' LIMIT 5;
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM item WHERE kind = 3 ORDER BY embedding <=> '{1,2}' LIMIT 5;
+-- not without the operator, nor the other way round
+EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <=> '{1,2}' DESC LIMIT 5;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM item WHERE embedding IS NOT NULL;
+RESET enable_seqscan;
+
+-- ---- rows come and go ----
+DELETE FROM item WHERE id % 3 = 0;
+UPDATE item SET embedding = vector(id + 5, 70, 0.2) WHERE id % 7 = 0;
+INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(4001, 4300) AS i;
+SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 4000) FROM unnest('{3,9}'::int[]) AS q;
+SELECT pg_relation_size('item_flat') AS size \gset
+VACUUM item;
+SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 4000) FROM unnest('{3,9}'::int[]) AS q;
+-- what was freed is used
+INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(5001, 5900) AS i;
+SELECT pg_relation_size('item_flat') = :size AS same_size, differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 5000);
+BEGIN;
+DELETE FROM item WHERE id > 5000;
+SELECT differ('item', vector(3, 70), 60);
+ROLLBACK;
+SELECT differ('item', vector(3, 70), 60);
+REINDEX INDEX item_flat;
+SELECT differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 5000);
+REINDEX INDEX CONCURRENTLY item_flat;
+SELECT differ('item', vector(3, 70), 60), amvalidate(o.oid) FROM pg_opclass AS o WHERE opcname = 'real_cosine_ops';
+
+-- ---- cursors: batches follow each other without gap or repeat, whatever happens meanwhile ----
+SET enable_seqscan = off;
+SET enable_sort = off;
+BEGIN;
+CREATE TEMP TABLE seen (id int, d float8, place serial);
+DECLARE c CURSOR FOR SELECT id, embedding <=> vector(4, 70) FROM item ORDER BY embedding <=> vector(4, 70);
+CREATE FUNCTION fetch_some(n int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	c refcursor := 'c';
+	r record;
+BEGIN
+	FOR i IN 1..n LOOP
+		FETCH c INTO r;
+		EXIT WHEN NOT FOUND;
+		INSERT INTO seen VALUES (r.id, r."?column?");
+	END LOOP;
+END
+$$;
+SELECT count(*) AS there FROM item \gset
+SELECT fetch_some(700);
+DELETE FROM item WHERE id % 2 = 0;
+INSERT INTO item SELECT i, 1, vector(4, 70) FROM generate_series(7001, 7100) AS i;
+SELECT fetch_some(5000);
+SELECT count(*) = :there AS all_seen, count(DISTINCT id) = :there AS once, bool_and(d >= before) AS in_order
+FROM (SELECT id, d, coalesce(lag(d) OVER (ORDER BY place), 0) AS before FROM seen) AS s;
+ROLLBACK;
+RESET enable_seqscan;
+RESET enable_sort;
+
+-- ---- rows that have no distance: as without the index ----
+CREATE TABLE odd (id int, embedding real[]);
+CREATE INDEX ON odd USING product_flat (embedding);
+SELECT differ('odd', '{1,2}', 5);
+INSERT INTO odd VALUES (1, NULL);
+SELECT differ('odd', '{1,2}', 5);
+INSERT INTO odd VALUES (2, '{1,0}'), (3, NULL), (4, '{0,1}'), (5, '{3,4}');
+-- NULL comes last, and a null query orders nothing
+SELECT differ('odd', '{1,2}', 50);
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT id FROM odd WHERE id <> 3 ORDER BY embedding <=> '{1,0.5}';
+SELECT count(*) FROM (SELECT id FROM odd ORDER BY embedding <=> NULL LIMIT 9) AS t;
+INSERT INTO odd VALUES (6, '{0,0}'), (7, '{1,2,3}'), (8, '{NaN,1}'), (9, '{}'), (10, '{{1,2}}'), (11, '{NULL,1}'), (12, '{3,2,2}');
+SELECT id FROM odd WHERE id < 6 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id IN (7, 12) ORDER BY embedding <=> '{3,2,1}';
+SELECT id FROM odd WHERE id = 6 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 7 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 8 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 9 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 10 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 11 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id = 2 ORDER BY embedding <=> '{0,0}';
+SELECT id FROM odd WHERE id = 2 ORDER BY embedding <=> '{1,NULL}';
+SELECT id FROM odd WHERE id = 2 ORDER BY embedding <=> array_fill(1::real, ARRAY[20000]);
+SELECT count(*) FROM (SELECT id FROM odd WHERE id < 0 ORDER BY embedding <=> '{0,0}') AS t;
+REINDEX TABLE odd;
+SELECT id FROM odd WHERE id < 6 ORDER BY embedding <=> '{1,0.5}';
+SELECT id FROM odd WHERE id IN (7, 12) ORDER BY embedding <=> '{3,2,1}';
+-- lengths that single precision cannot hold
+INSERT INTO odd VALUES (20, '{1e30,3e38}'), (21, '{1e-38,-1e-40}'), (22, '{2e-45,1e-38}');
+SELECT id FROM odd WHERE id >= 20 OR id IN (2, 4) ORDER BY embedding <=> '{1e-30,2e-30}';
+RESET enable_seqscan;
+RESET enable_sort;
+
+-- ---- what an index cannot be ----
+INSERT INTO odd VALUES (30, array_fill(1::real, ARRAY[9000]));
+CREATE INDEX ON odd USING product_flat (embedding) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX ON odd USING product_flat (embedding);
+CREATE INDEX ON odd USING product_flat (id);
+CREATE INDEX ON odd USING product_flat (embedding, embedding);
+CREATE TABLE kept_apart (e real[], EXCLUDE USING product_flat (e WITH <=>));
+
+-- ---- partitions, partial, unlogged and temporary ----
+CREATE TABLE part (id int, embedding real[]) PARTITION BY RANGE (id);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (500);
+CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (500) TO (5000);
+INSERT INTO part SELECT i, vector(i, 20) FROM generate_series(1, 1200) AS i;
+CREATE INDEX ON part USING product_flat (embedding);
+CREATE TABLE part_3 PARTITION OF part FOR VALUES FROM (5000) TO (6000);
+INSERT INTO part SELECT i, vector(i, 20) FROM generate_series(5001, 5300) AS i;
+ANALYZE part;
+SELECT differ('part', vector(3, 20), 25), differ('part', vector(3, 20), 5000);
+CREATE UNLOGGED TABLE quick (id int, embedding real[]);
+CREATE INDEX ON quick USING product_flat (embedding) WHERE id % 2 = 0;
+INSERT INTO quick SELECT i, vector(i, 1500) FROM generate_series(1, 300) AS i;
+SELECT differ('quick', vector(2, 1500), 25, 'id % 2 = 0'), differ('quick', vector(2, 1500), 500, 'id % 2 = 0 AND id > 7');
+CREATE TEMP TABLE passing (id int, embedding real[]);
+INSERT INTO passing SELECT i, vector(i, 8) FROM generate_series(1, 300) AS i;
+CREATE INDEX ON passing USING product_flat (embedding);
+INSERT INTO passing SELECT i, vector(i, 8) FROM generate_series(301, 600) AS i;
+SELECT differ('passing', vector(2, 8), 25), differ('passing', vector(2, 8), 500);
+-- one scan for each row of another table
+SELECT count(*) FROM (SELECT q.id, n.id AS near, n.d, row_number() OVER (PARTITION BY q.id ORDER BY n.d) AS place FROM passing AS q,
+	LATERAL (SELECT p.id, p.embedding <=> q.embedding AS d FROM passing AS p ORDER BY p.embedding <=> q.embedding LIMIT 3) AS n WHERE q.id <= 50) AS t
+WHERE place = 1 AND d > 1e-6;
+
+DROP TABLE item, odd, part, quick, passing;
+DROP FUNCTION differ, vector;
