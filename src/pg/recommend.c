@@ -245,7 +245,7 @@ static void
 order_candidates(PlmpgRecommending *r)
 {
 	PlmpgCandidates *c = r->candidates;
-	int64		front = Min(c->n, PLMPG_POOL * r->most + 16);
+	int64		front = Min(c->n, plmpg_recommend_front(r));
 	PlmpgKeys  *visible;
 
 	if (c->n == 0)
@@ -259,6 +259,13 @@ order_candidates(PlmpgRecommending *r)
 	visible = plmpg_visible_of(r->shop, NULL, plmpg_candidate_keys(c, 0, front));
 	if (plmpg_keys_count(visible) < Min(r->most, front))
 	{
+		if (!r->all)
+		{
+			r->all = true;
+			(void) gather(r);
+			score_candidates(r);
+			c = r->candidates;
+		}
 		front = c->n;
 		best_first(c, front);
 		visible = plmpg_visible_of(r->shop, NULL, plmpg_candidate_keys(c, 0, front));
@@ -396,14 +403,16 @@ plmpg_recommend_for_query(PlmpgRecommending *r, text *query)
 	for (int64 i = 0; i < found->n; i++)
 	{
 		*plmpg_keys_find(relevance, found->rows[i].key, true) = i;
-		plmpg_candidate(c, found->rows[i].key, true)->known = true;
+		(void) plmpg_candidate(c, found->rows[i].key, true);
 	}
-	if (r->own_vectors->n > 0)
-		(void) plmpg_recommend_content(r, false);
 	for (int64 i = 0; i < c->n; i++)
 		if (plmpg_keys_find(relevance, c->rows[i].key, false) != NULL)
 			c->rows[n++] = c->rows[i];
-	c->n = n;
+	plmpg_candidates_cut(c, n);
+	if (r->own_vectors->n > 0)
+		(void) plmpg_recommend_content(r, false);
+	for (int64 i = 0; i < c->n; i++)
+		c->rows[i].known = true;
 	keep_only(r, NULL);
 	score_candidates(r);
 	for (int64 i = 0; i < c->n; i++)

@@ -20,6 +20,7 @@ typedef struct PlmpgRecommending
 	int64		most;			/* results wanted */
 	bool		basket;			/* its products are all equally new */
 	bool		reserve;		/* the list is chosen from PLMPG_POOL times as many */
+	bool		all;			/* the content of every candidate is wanted, not only of those that may come first */
 	PlmpgOwn   *own;			/* recent products, the newest first */
 	int			recent;
 	PlmpgKeys  *excluded;
@@ -36,6 +37,13 @@ static inline double
 plmpg_part(double value, double best)
 {
 	return best > 0 ? value / best : 0;
+}
+
+/* So many candidates are put in order: enough for the reserve when the source has lost some of them. */
+static inline int64
+plmpg_recommend_front(const PlmpgRecommending *r)
+{
+	return PLMPG_POOL * r->most + 16;
 }
 
 /* May a row be shown, by rows first? */

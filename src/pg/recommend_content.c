@@ -4,6 +4,7 @@
 #include "recommend.h"
 
 #include "utils/builtins.h"
+#include "utils/float.h"
 
 #include "fn.h"
 #include "shards.h"
@@ -19,6 +20,7 @@ typedef struct Nearness
 	PlmpgFounds *best;			/* nearest that are not candidates yet */
 	double		worst;
 	bool		cut;			/* some were near, and others nearer */
+	double		unseen;			/* products that have not come are not nearer than this */
 } Nearness;
 
 /* Among the nearest in order; the last makes room. */
@@ -81,39 +83,131 @@ take_bounded(void *arg, const char *key, const float *cosines, double bound)
 	if (near->best->n == CONTENT_CANDIDATES && bound + PLMPG_BOUND_SLACK < near->worst)
 	{
 		near->cut = true;
+		near->unseen = Max(bound + PLMPG_BOUND_SLACK, 0);
 		return false;
 	}
 	take_cosines(near, key, cosines);
 	return true;
 }
 
-/* Cosines of the candidates that have not come yet. */
-static void
-scan_candidates(Nearness *near, const float *vectors, int64 dimensions)
+/* Of the candidates that are not excluded, what their scores are taken relative to. */
+typedef struct Maxima
+{
+	double		together;
+	double		content;
+	double		visitors;
+} Maxima;
+
+static Maxima
+maxima(const Nearness *near)
 {
 	const PlmpgCandidates *c = near->r->candidates;
-	const char **keys = palloc_extended(Max(c->n, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
+	Maxima		most = {.content = near->best->n > 0 ? near->best->rows[0].score : 0};
+
+	for (int64 i = 0; i < c->n; i++)
+		if (!c->rows[i].left_out)
+		{
+			most.together = Max(most.together, c->rows[i].together);
+			most.content = Max(most.content, c->rows[i].content);
+			most.visitors = Max(most.visitors, c->rows[i].visitors);
+		}
+	return most;
+}
+
+static double
+score_with(const Nearness *near, const Maxima *most, const PlmpgCandidate *c, double content)
+{
+	return plmpg_blend_score(&near->r->blend, plmpg_part(c->together, most->together), plmpg_part(content, most->content),
+							 plmpg_part(c->visitors, most->visitors));
+}
+
+static int
+falling(const void *a, const void *b)
+{
+	double		x = *(const double *) a,
+				y = *(const double *) b;
+
+	return x > y ? -1 : x < y;
+}
+
+/* A score that so many candidates reach for certain, be the content of those that have not come what it may. */
+static double
+certain_score(const Nearness *near, const Maxima *most, int64 front)
+{
+	const PlmpgCandidates *c = near->r->candidates;
+	const PlmpgCandidate none = {0};
+	double	   *scores = palloc_extended((c->n + near->best->n + 1) * sizeof(double), MCXT_ALLOC_HUGE);
 	int64		n = 0;
 
 	for (int64 i = 0; i < c->n; i++)
-		if (!c->rows[i].known)
+		if (!c->rows[i].left_out)
+			scores[n++] = c->rows[i].known ? score_with(near, most, &c->rows[i], c->rows[i].content)
+				: Min(score_with(near, most, &c->rows[i], 0), score_with(near, most, &c->rows[i], near->unseen));
+	for (int64 i = 0; i < near->best->n; i++)
+		scores[n++] = score_with(near, most, &none, near->best->rows[i].score);
+	if (n < front)
+		return -get_float8_infinity();
+	qsort(scores, n, sizeof(double), falling);
+	return scores[front - 1];
+}
+
+/* May this candidate, which has not come, be among the first, or be what others' scores are relative to? */
+static bool
+worth_a_look(const Nearness *near, const Maxima *most, double certain, const PlmpgCandidate *c)
+{
+	return c->together == most->together || c->visitors == most->visitors ||
+		Max(score_with(near, most, c, 0), score_with(near, most, c, near->unseen)) >= certain;
+}
+
+/* Cosines of the candidates that have not come yet: all of them, or those that may be among the first.  False: one of these is no product. */
+static bool
+scan_candidates(Nearness *near, const float *vectors, int64 dimensions, bool all)
+{
+	PlmpgCandidates *c = near->r->candidates;
+	const char **keys = palloc_extended(Max(c->n, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
+	Maxima		most = maxima(near);
+	double		certain = all ? 0 : certain_score(near, &most, plmpg_recommend_front(near->r));
+	int64		n = 0;
+	int64		known = 0;
+
+	for (int64 i = 0; i < c->n; i++)
+	{
+		known += c->rows[i].known;
+		if (!c->rows[i].known && !c->rows[i].left_out && (all || worth_a_look(near, &most, certain, &c->rows[i])))
 			keys[n++] = c->rows[i].key;
+	}
 	if (n > 0)
 		plmpg_scan(near->r->shop, plmpg_text_array(keys, n), near->n, vectors, dimensions, take_cosines, near);
+	for (int64 i = 0; i < c->n; i++)
+		known -= c->rows[i].known;
+	return known + n == 0;
+}
+
+static void
+mark_left_out(PlmpgRecommending *r)
+{
+	PlmpgCandidates *c = r->candidates;
+
+	for (int64 i = 0; i < c->n; i++)
+		c->rows[i].left_out = plmpg_keys_find(r->excluded, c->rows[i].key, false) != NULL;
 }
 
 /* Products of the catalog's own table: by its index, or all of them. */
 static void
 scan_here(Nearness *near, const float *vectors, int64 dimensions, bool further)
 {
-	PlmpgShop  *shop = near->r->shop;
+	PlmpgRecommending *r = near->r;
+	bool		all = !further || r->all || r->filter != NULL || r->rows != NULL;
 
-	if (!further)
-		scan_candidates(near, vectors, dimensions);
-	else if (!plmpg_scan_nearest(shop, near->n, vectors, dimensions, near->decay, 2 * CONTENT_CANDIDATES, take_bounded, near))
-		plmpg_scan(shop, NULL, near->n, vectors, dimensions, take_cosines, near);
-	else if (near->cut)
-		scan_candidates(near, vectors, dimensions);
+	if (further &&
+		!plmpg_scan_nearest(r->shop, near->n, vectors, dimensions, near->decay, 2 * CONTENT_CANDIDATES, take_bounded, near))
+		plmpg_scan(r->shop, NULL, near->n, vectors, dimensions, take_cosines, near);
+	else if (!further || near->unseen >= 0)
+	{
+		mark_left_out(r);
+		if (!scan_candidates(near, vectors, dimensions, all) && !all)
+			(void) scan_candidates(near, vectors, dimensions, true);
+	}
 }
 
 /*
@@ -148,7 +242,7 @@ scan_shards(Nearness *near, const float *vectors, int64 dimensions, bool further
 bool
 plmpg_recommend_content(PlmpgRecommending *r, bool further)
 {
-	Nearness	near = {.r = r, .best = plmpg_founds(), .worst = further ? 0 : PG_INT32_MAX};
+	Nearness	near = {.r = r, .best = plmpg_founds(), .worst = further ? 0 : PG_INT32_MAX, .unseen = -1};
 	const PlmpgVectors *known = r->own_vectors;
 	float	   *vectors = palloc(Max(known->n * known->dimensions, 1) * sizeof(float));
 

@@ -195,6 +195,15 @@ plmpg_candidates_append(PlmpgCandidates *c, const char *key)
 	return row;
 }
 
+void
+plmpg_candidates_cut(PlmpgCandidates *c, int64 n)
+{
+	c->n = n;
+	c->places = plmpg_keys();
+	for (int64 i = 0; i < n; i++)
+		*plmpg_keys_find(c->places, c->rows[i].key, true) = i;
+}
+
 /* ---- pairs ---- */
 
 typedef struct PairRows
@@ -278,12 +287,8 @@ drop_without_pairs(PlmpgCandidates *c)
 	for (int64 i = 0; i < c->n; i++)
 		if (c->rows[i].together > 0)
 			c->rows[n++] = c->rows[i];
-	if (n == c->n)
-		return;
-	c->n = n;
-	c->places = plmpg_keys();
-	for (int64 i = 0; i < n; i++)
-		*plmpg_keys_find(c->places, c->rows[i].key, true) = i;
+	if (n < c->n)
+		plmpg_candidates_cut(c, n);
 }
 
 void

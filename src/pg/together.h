@@ -63,6 +63,7 @@ typedef struct PlmpgCandidate
 	double		given[PLMPG_RECENT];	/* to together, by recent product */
 	int			nearest;		/* recent product that gives content; -1: none */
 	bool		known;			/* a product of the catalog */
+	bool		left_out;		/* one of the excluded */
 } PlmpgCandidate;
 
 typedef struct PlmpgCandidates
@@ -77,6 +78,8 @@ typedef struct PlmpgCandidates
 PlmpgCandidates *plmpg_candidates(void);
 /* By key, only until rows are moved or dropped. */
 PlmpgCandidate *plmpg_candidate(PlmpgCandidates *c, const char *key, bool add);
+/* Only the first n are left, and are found by key again. */
+void		plmpg_candidates_cut(PlmpgCandidates *c, int64 n);
 /* One more at the end, whose key is not there yet. */
 PlmpgCandidate *plmpg_candidates_append(PlmpgCandidates *c, const char *key);
 
