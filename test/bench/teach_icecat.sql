@@ -45,7 +45,7 @@ CALL product_llm.refresh_catalog('after');
 SELECT c.catalog, e.system, e.metric, round(e.value::numeric, 4) AS value, round(e.low::numeric, 4) AS low, round(e.high::numeric, 4) AS high
 FROM (VALUES ('before'), ('after')) AS c (catalog),
 	LATERAL product_llm.evaluate_search(c.catalog, 'SELECT query, docid, rating FROM judgment', samples => 10000) AS e
-WHERE e.system IN ('hybrid', 'semantic') AND e.metric LIKE 'ndcg%';
+WHERE e.system IN ('hybrid', 'semantic') AND lower(e.metric) = 'ndcg@10';
 
 -- The same queries, paired.
 CREATE FUNCTION ndcg(catalog text, mode text) RETURNS TABLE (query text, ndcg float8) LANGUAGE sql AS $$

@@ -38,4 +38,4 @@ SELECT product_llm.tune_catalog('after') \g /dev/null
 SELECT c.catalog, e.system, e.metric, round(e.value::numeric, 4) AS value, round(e.low::numeric, 4) AS low, round(e.high::numeric, 4) AS high,
 	round(e.difference::numeric, 4) AS difference, round(e.difference_low::numeric, 4) AS low, round(e.difference_high::numeric, 4) AS high
 FROM (VALUES ('before'), ('after')) AS c (catalog), LATERAL product_llm.evaluate_recommendations(c.catalog) AS e
-WHERE e.metric IN ('hr@10', 'ndcg@10');
+WHERE lower(e.metric) IN ('hr@10', 'ndcg@10');
