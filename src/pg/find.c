@@ -365,6 +365,7 @@ nearest_by_index(const PlmpgShop *shop, NearRows *r)
  * How the nearest vectors are found among all without an index of ours.  A scan of a large table is worth starting parallel workers
  * for, and they need the cosine as a function; a small one is quicker here.
  */
+#define HNSW_WIDTH 1			/* so many times the rows that are wanted are kept while the graph is walked */
 #define HNSW "SELECT n.key, product_llm.similarity(n.embedding, $1) FROM (SELECT s.key, s.embedding FROM %1$s AS s" \
 	" ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"
 #define EXACT "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %1$s AS s ORDER BY 2 DESC, 1 LIMIT %2$s"
@@ -394,13 +395,19 @@ hnsw_sql(const PlmpgShop *shop, int64 most, int dimensions)
 	return space == NULL ? NULL : psprintf(HNSW, shop->store_name, psprintf(INT64_FORMAT, most), space, dimensions);
 }
 
-/* Settings of pgvector (0.8) that let its index go on until the limit is reached, for this statement. */
+/*
+ * Settings of pgvector (0.8) that let its index go on until the limit is reached, for this statement.  A session that asks for a
+ * wider search than ours has it.
+ */
 static void
 set_hnsw(int64 most)
 {
+	const char *asked = GetConfigOption("hnsw.ef_search", true, false);
+	int64		ef = Max(Min(1000, HNSW_WIDTH * most), asked != NULL ? atoi(asked) : 0);
+
 	(void) set_config_option("hnsw.iterative_scan", "relaxed_order", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG1, false);
-	(void) set_config_option("hnsw.ef_search", psprintf(INT64_FORMAT, Min(1000, Max(40, most))), PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, DEBUG1, false);
+	(void) set_config_option("hnsw.ef_search", psprintf(INT64_FORMAT, Max(40, ef)), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 DEBUG1, false);
 }
 
 /* By the exact index, by workers over a large table, or by looking at every row here. */
