@@ -216,6 +216,7 @@ struct PlmTrainer
 	float	   *merged;			/* of one linear, for packing and files */
 	bool		packed;			/* what is packed is what w says */
 	bool		updating;		/* an update was interrupted: some pieces are done */
+	bool		undone;			/* the last one was taken back */
 	double		update_rate, update_scale;
 
 	int64_t		most_tokens;	/* of a micro-batch, at the most */
@@ -337,6 +338,8 @@ PlmStatus	plm_gradient_zero(PlmTrainer *t, PlmError *err);
 /* Begin the update and carry it out; interrupted, the next plm_update_finish() goes on. */
 PlmStatus	plm_update(PlmTrainer *t, double rate, double scale, PlmError *err);
 PlmStatus	plm_update_finish(PlmTrainer *t, PlmError *err);
+/* Take the weights of the last update back, as far as rounding allows it; nothing when there is none to take back. */
+void		plm_update_undo(PlmTrainer *t);
 
 /* ---- embedding.c: from hidden states to embeddings, and back ---- */
 
@@ -353,13 +356,9 @@ PlmStatus	plm_embed_range(PlmTrainer *t, const PlmExamples *from, float *const *
 
 /* ---- metrics.c ---- */
 
-/*
- * Figures of an evaluation of n examples.  figures(arg, pick, k, out): the figures of the k examples pick[0..k-1]
- * (with repetitions); their names stand in out already.
- */
-typedef void (*PlmFigures) (void *arg, const int64_t *pick, int64_t k, double *out);
-PlmStatus	plm_bootstrap(PlmTrainer *t, int64_t n, int samples, PlmFigures figures, void *arg, int count,
-						  const char *const *names, PlmMetric *out, PlmError *err);
+/* plm_bootstrap() by the run's seed, in the step's arena. */
+PlmStatus	plm_trainer_bootstrap(PlmTrainer *t, int64_t n, int samples, PlmFigures figures, void *arg, int count,
+								  const char *const *names, PlmMetric *out, PlmError *err);
 
 /* ---- masking.c, nearest.c: parts of objectives ---- */
 
