@@ -84,7 +84,7 @@ test_correlation(void)
 {
 	static const double x[] = {10, 20, 20, 5, 40};
 	static const double y[] = {1, 3, 2, 0, 9};
-	static const double flat[] = {2, 2, 2, 2, 2};
+	static const double flat[] = {0.1, 0.1, 0.1, 0.1, 0.1};	/* whose mean is not 0.1 */
 	static const int64_t all[] = {0, 1, 2, 3, 4};
 	static const int64_t pick[] = {0, 1, 1, 3};
 	static const double want[] = {2, 3.5, 3.5, 1, 5};

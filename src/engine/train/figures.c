@@ -125,6 +125,16 @@ plm_ranks(const double *values, int64_t n, PlmRanked *scratch, double *rank)
 	}
 }
 
+/* Not by the sum of squares: rounding of the mean leaves something of it. */
+static bool
+is_constant(const double *x, const int64_t *pick, int64_t n)
+{
+	for (int64_t i = 1; i < n; i++)
+		if (x[pick[i]] != x[pick[0]])
+			return false;
+	return true;
+}
+
 double
 plm_correlation(const double *x, const double *y, const int64_t *pick, int64_t n)
 {
@@ -134,6 +144,8 @@ plm_correlation(const double *x, const double *y, const int64_t *pick, int64_t n
 	double		yy = 0;
 	double		xy = 0;
 
+	if (is_constant(x, pick, n) || is_constant(y, pick, n))
+		return NAN;
 	for (int64_t i = 0; i < n; i++)
 	{
 		mx += x[pick[i]] / (double) n;
