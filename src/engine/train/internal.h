@@ -321,6 +321,11 @@ plm_gradient(const PlmTrainer *t, int64_t section)
 
 /* ---- weights.c ---- */
 
+/*
+ * n floats of zero that live as long as the trainer.  In pieces, with a look at a cancel: the first write to new memory is what
+ * the machine gives it at, ten times slower than later ones.
+ */
+PlmStatus	plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err);
 PlmStatus	plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err);
 /* Pack w (with adapters merged) for forward and backward; nothing when it is so already. */
 PlmStatus	plm_weights_pack(PlmTrainer *t, PlmError *err);

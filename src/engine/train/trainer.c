@@ -331,7 +331,7 @@ plm_trainer_keep(PlmTrainer *t, PlmError *err)
 	if (t->best == NULL)
 	{
 		share_limit(t, &t->arena);
-		PLM_TRY(plm_take(&t->arena, t->n_w, sizeof(float), &t->best, err));
+		PLM_TRY(plm_take_zeroed(t, t->n_w, &t->best, err));
 	}
 	memcpy(t->best, t->w, (size_t) t->n_w * sizeof(float));
 	t->has_best = true;

@@ -189,11 +189,21 @@ cut_pieces(PlmTrainer *t, PlmError *err)
 	return plm_take(&t->arena, t->n_pieces, 1, &t->piece_done, err);
 }
 
-static PlmStatus
-zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
+PlmStatus
+plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
 {
-	PLM_TRY(plm_take(&t->arena, n, sizeof(float), out, err));
-	memset(*out, 0, (size_t) n * sizeof(float));
+	PlmRun		run;
+	PlmWorker	worker = plm_main_worker(&run, t->options.hook);
+	float	   *p;
+
+	PLM_TRY(plm_take(&t->arena, n, sizeof(float), &p, err));
+	for (int64_t i = 0; i < n; i += PIECE_FLOATS)
+	{
+		if (plm_stopped(&worker))
+			return plm_cancelled(err);
+		memset(p + i, 0, (size_t) (n - i < PIECE_FLOATS ? n - i : PIECE_FLOATS) * sizeof(float));
+	}
+	*out = p;
 	return PLM_OK;
 }
 
@@ -443,10 +453,10 @@ open_weights(PlmTrainer *t, const PlmTrainBase *base, const PlmText *labels, Plm
 	}
 	PLM_TRY(lay_out(t, err));
 	PLM_TRY(cut_pieces(t, err));
-	PLM_TRY(zeroed(t, t->n_w, &t->w, err));
-	PLM_TRY(zeroed(t, t->n_g, &t->g, err));
-	PLM_TRY(zeroed(t, t->n_trained, &t->m, err));
-	PLM_TRY(zeroed(t, t->n_trained, &t->v, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_w, &t->w, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_g, &t->g, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->m, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->v, err));
 	same_labels = t->code->task == PLM_TASK_RANKING ? t->base_config.labels == 1 : same_names(base, &t->base_config, labels);
 	return first_values(t, has ? &from : NULL, same_labels, err);
 }
