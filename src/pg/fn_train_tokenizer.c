@@ -38,20 +38,20 @@ boolean_option(const char *key, const JsonbValue *value)
 static int32
 integer_option(const char *key, const JsonbValue *value)
 {
-	Datum		number;
+	double		number;
 
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be a whole number", key),
-				 errhint("For example '{\"min_frequency\": 2}'.")));
-	number = NumericGetDatum(value->val.numeric);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number, DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
+				 errhint("For example '{\"%s\": 100}'.", key)));
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	if (number != floor(number) || number < 1 || number > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a whole number", key),
-				 errhint("For example '{\"min_frequency\": 2}'.")));
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, number));
+				 errmsg("option \"%s\" must be a whole number between 1 and %d", key, PG_INT32_MAX),
+				 errhint("For example '{\"%s\": 100}'.", key)));
+	return (int32) number;
 }
 
 static void
@@ -69,14 +69,7 @@ set_option(PlmLearnOptions *o, const char *key, const JsonbValue *value, bool *a
 	else if (strcmp(key, "min_frequency") == 0)
 		o->min_frequency = integer_option(key, value);
 	else if (strcmp(key, "alphabet") == 0)
-	{
 		o->alphabet = integer_option(key, value);
-		if (o->alphabet < 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" must be at least 1", key),
-					 errhint("It is the number of different characters that the vocabulary knows by themselves.")));
-	}
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -440,6 +440,7 @@ plmpg_train_read_examples(PlmpgTrainRun *run)
 	if (s->teacher != NULL)
 	{
 		pupils->teacher = plmpg_model_get(cstring_to_text(s->teacher));
+		plmpg_require_weights(pupils->teacher);
 		pupils->context = AllocSetContextCreate(CurrentMemoryContext, "product_llm pupils", ALLOCSET_DEFAULT_SIZES);
 	}
 	run->scale = 1;

@@ -239,7 +239,7 @@ memory(const OptionSpec *spec, const JsonbValue *v)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be a size such as '2GB'", spec->name),
-				 hint != NULL ? errhint("%s", hint) : 0));
+				 hint != NULL ? errhint("%s", hint) : errhint("Units are \"B\", \"kB\", \"MB\", \"GB\" and \"TB\"; a number alone is kB.")));
 	return kb;
 }
 
