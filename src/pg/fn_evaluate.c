@@ -99,7 +99,8 @@ plmpg_samples(int32 samples)
 	if (samples < 10 || samples > 100000)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("samples must be between 10 and 100000")));
+				 errmsg("samples must be between 10 and 100000"),
+				 errhint("It is the number of draws of the bootstrap; 1000 serves most.")));
 	return samples;
 }
 

@@ -18,7 +18,8 @@ require(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
+				 errmsg("argument \"%s\" must not be null", name),
+				 errhint("Only argument \"base\" of pretrain() may be null: the model then begins with nothing.")));
 }
 
 static char *
@@ -50,7 +51,8 @@ settle(PlmpgTrainRun *run, Jsonb *options)
 	if (run->base != NULL && run->settings.tokenizer != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"tokenizer\" is for models that begin with nothing: a base has its own")));
+				 errmsg("option \"tokenizer\" is for models that begin with nothing: a base has its own"),
+				 errhint("Leave out the option, or the base.")));
 }
 
 /* All that can be said about a new run before it begins. */
@@ -86,7 +88,8 @@ refuse_in_block(const PlmpgTrainRun *run)
 	if (run->settings.background && !run->commits)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("a training in the background cannot be begun inside a transaction block, a savepoint or a function")));
+				 errmsg("a training in the background cannot be begun inside a transaction block, a savepoint or a function"),
+				 errhint("Call it by itself, outside BEGIN, or without option \"background\".")));
 }
 
 static void
@@ -177,7 +180,8 @@ go_on(FunctionCallInfo fcinfo, bool finish)
 	if (strcmp(state, "done") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("training %d is done", run->run)));
+				 errmsg("training %d is done", run->run),
+				 errhint("Its model can be used, and be the base of another training.")));
 	if (plmpg_run_is_worked_on(run->run))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
@@ -278,7 +279,8 @@ in_range(int32 value, int low, int high, const char *name)
 	if (value < low || value > high)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be between %d and %d", name, low, high)));
+				 errmsg("%s must be between %d and %d", name, low, high),
+				 errhint("The default fits most screens.")));
 	return value;
 }
 
@@ -314,6 +316,9 @@ product_llm_training_chart(PG_FUNCTION_ARGS)
 
 #define LOSS_COLOUR "#2563eb"
 #define HELD_OUT_COLOUR "#d97706"
+#define LEGEND_LINE 22			/* pixels, and 6 before the label */
+#define LEGEND_SIZE 12
+#define TICK_PIXELS 28			/* between two numbers of an upright axis, at the least */
 
 /* Where the plot is within the image. */
 typedef struct Frame
@@ -346,6 +351,30 @@ append_escaped(StringInfo s, const char *text)
 			default:
 				appendStringInfoChar(s, *text);
 		}
+}
+
+/* Pixels that a text takes, at the most as a rule: letters of 0.6 em, all beyond ASCII of one. */
+static double
+text_width(const char *text, double size)
+{
+	double		ems = 0;
+
+	for (; *text != '\0'; text += pg_mblen(text))
+		ems += (unsigned char) *text < 0x80 ? 0.6 : 1;
+	return ems * size;
+}
+
+/* A text that may have less room than it takes; squeezed then. */
+static void
+append_text(StringInfo s, int x, int y, double size, const char *colour, const char *text, int room)
+{
+	appendStringInfo(s, "<text x=\"%d\" y=\"%d\" font-size=\"%g\"%s fill=\"%s\"", x, y, size, size > LEGEND_SIZE ? " font-weight=\"600\"" : "",
+					 colour);
+	if (text_width(text, size) > room)
+		appendStringInfo(s, " textLength=\"%d\" lengthAdjust=\"spacingAndGlyphs\"", room);
+	appendStringInfoChar(s, '>');
+	append_escaped(s, text);
+	appendStringInfoString(s, "</text>\n");
 }
 
 static double
@@ -405,13 +434,13 @@ append_series(StringInfo s, const Frame *f, const Axis *a, const Series *series,
 						 place_x(f, series->x[i]), place_y(f, a, series->y[i]), colour);
 }
 
+/* Not beyond `right`. */
 static void
-append_legend(StringInfo s, int x, int y, const char *colour, const char *label)
+append_legend(StringInfo s, int x, int y, int right, const char *colour, const char *label)
 {
-	appendStringInfo(s, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"3\"/>\n<text x=\"%d\" y=\"%d\" fill=\"#1f2937\">",
-					 x, y - 4, x + 22, y - 4, colour, x + 28, y);
-	append_escaped(s, label);
-	appendStringInfoString(s, "</text>\n");
+	appendStringInfo(s, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"3\"/>\n", x, y - 4,
+					 x + LEGEND_LINE, y - 4, colour);
+	append_text(s, x + LEGEND_LINE + 6, y, LEGEND_SIZE, "#1f2937", label, right - x - LEGEND_LINE - 6);
 }
 
 static char *
@@ -420,25 +449,41 @@ held_out_label(const Course *c)
 	return psprintf("held-out %s, best %.4g after step %.0f", c->metric, c->best_value, c->best_step);
 }
 
+/* Side by side over the plot, or one over the other where the image is narrow. */
+static void
+append_legends(StringInfo s, const Frame *f, const Course *c)
+{
+	static const char *const loss = "training loss";
+	const char *held_out = c->held_out.n > 0 ? held_out_label(c) : "";
+	int			second = f->left + 2 * (LEGEND_LINE + 6) + (int) text_width(loss, LEGEND_SIZE);
+	bool		beside = second + LEGEND_LINE + 6 + text_width(held_out, LEGEND_SIZE) <= f->right;
+	int			y = f->top - 14;
+
+	if (c->loss.n > 0)
+		append_legend(s, f->left, beside || c->held_out.n == 0 ? y : y - 16, f->right, LOSS_COLOUR, loss);
+	if (c->held_out.n > 0)
+		append_legend(s, beside && c->loss.n > 0 ? second : f->left, y, f->right, HELD_OUT_COLOUR, held_out);
+}
+
 /* The series with their axes; a mark at the best. */
 static void
 append_plot(StringInfo s, const Frame *f, const Course *c)
 {
+	int			ticks = Max(1, Min(5, (f->bottom - f->top) / TICK_PIXELS));
 	Axis		a;
 
+	append_legends(s, f, c);
 	if (c->loss.n > 0)
 	{
-		a = axis_of(&c->loss, 5);
+		a = axis_of(&c->loss, ticks);
 		append_y_axis(s, f, &a, true, LOSS_COLOUR);
 		append_series(s, f, &a, &c->loss, LOSS_COLOUR, false);
-		append_legend(s, f->left, f->top - 14, LOSS_COLOUR, "training loss");
 	}
 	if (c->held_out.n == 0)
 		return;
-	a = axis_of(&c->held_out, 5);
+	a = axis_of(&c->held_out, ticks);
 	append_y_axis(s, f, &a, c->loss.n == 0, HELD_OUT_COLOUR);
 	append_series(s, f, &a, &c->held_out, HELD_OUT_COLOUR, true);
-	append_legend(s, f->left + 140, f->top - 14, HELD_OUT_COLOUR, held_out_label(c));
 	if (c->best_step > 0)
 		appendStringInfo(s, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"%s\"/>\n", place_x(f, c->best_step),
 						 place_y(f, &a, c->best_value), HELD_OUT_COLOUR);
@@ -460,11 +505,9 @@ product_llm_training_svg(PG_FUNCTION_ARGS)
 	f.steps = Max(c.steps, 1);
 	initStringInfo(&s);
 	appendStringInfo(&s, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\""
-					 " font-family=\"system-ui, sans-serif\" font-size=\"12\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n"
-					 "<text x=\"%d\" y=\"30\" font-size=\"15\" font-weight=\"600\" fill=\"#111827\">", width, height, width, height, width,
-					 height, f.left);
-	append_escaped(&s, c.title);
-	appendStringInfoString(&s, "</text>\n");
+					 " font-family=\"system-ui, sans-serif\" font-size=\"12\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n",
+					 width, height, width, height, width, height);
+	append_text(&s, 16, 30, 15, "#111827", c.title, width - 32);
 	append_plot(&s, &f, &c);
 	append_x_axis(&s, &f);
 	appendStringInfoString(&s, "</svg>\n");

@@ -30,25 +30,28 @@ boolean_option(const char *key, const JsonbValue *value)
 	if (value->type != jbvBool)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be true or false", key)));
+				 errmsg("option \"%s\" must be true or false", key),
+				 errhint("For example '{\"lowercase\": false}'.")));
 	return value->val.boolean;
 }
 
 static int32
 integer_option(const char *key, const JsonbValue *value)
 {
-	Datum		number;
+	double		number;
 
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a whole number", key)));
-	number = NumericGetDatum(value->val.numeric);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number, DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
+				 errmsg("option \"%s\" must be a whole number", key),
+				 errhint("For example '{\"%s\": 100}'.", key)));
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	if (number != floor(number) || number < 1 || number > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a whole number", key)));
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, number));
+				 errmsg("option \"%s\" must be a whole number between 1 and %d", key, PG_INT32_MAX),
+				 errhint("For example '{\"%s\": 100}'.", key)));
+	return (int32) number;
 }
 
 static void
@@ -66,13 +69,7 @@ set_option(PlmLearnOptions *o, const char *key, const JsonbValue *value, bool *a
 	else if (strcmp(key, "min_frequency") == 0)
 		o->min_frequency = integer_option(key, value);
 	else if (strcmp(key, "alphabet") == 0)
-	{
 		o->alphabet = integer_option(key, value);
-		if (o->alphabet < 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" must be at least 1", key)));
-	}
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -94,7 +91,8 @@ read_options(int32 vocabulary, Jsonb *options)
 	if (!JB_ROOT_IS_OBJECT(options))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
+				 errmsg("options must be a JSON object"),
+				 errhint("For example '{\"min_frequency\": 2}'.")));
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		char	   *key;
@@ -200,7 +198,8 @@ product_llm_train_tokenizer(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i))
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("model, corpus, vocabulary and options must not be null")));
+					 errmsg("model, corpus, vocabulary and options must not be null"),
+					 errhint("Leave out what shall have its default.")));
 	model = plmpg_model_name(PG_GETARG_TEXT_PP(0));
 	options = read_options(PG_GETARG_INT32(2), PG_GETARG_JSONB_P(3));
 	plmpg_claim(model, "product_llm.train_tokenizer()", PLMPG_CLAIM_NEW);
@@ -217,7 +216,8 @@ product_llm_train_tokenizer(PG_FUNCTION_ARGS)
 	if (learnt.words == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("there are no words in the corpus")));
+				 errmsg("there are no words in the corpus"),
+				 errhint("All its texts are empty or blank.")));
 	if (learnt.pieces < options.vocabulary)
 		ereport(NOTICE,
 				(errmsg("the vocabulary has " INT64_FORMAT " pieces instead of %d: no other pair occurs %s", learnt.pieces, options.vocabulary,

@@ -85,7 +85,8 @@ plmpg_train_check_queries(PlmObjective objective, const char *query, PlmpgTrainS
 		if (objective == PLM_LEARN_MASKED && held_columns != columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("the validation query has %d column(s), the corpus %d", held_columns, columns)));
+					 errmsg("the validation query has %d column(s), the corpus %d", held_columns, columns),
+					 errhint("Both must yield texts of the same kind.")));
 	}
 	s->engine.multi_label = s->multi_label == 1;
 	s->engine.next_sentence = s->next_sentence == 1;
@@ -123,12 +124,14 @@ row_labels(const PlmpgQuery *q, bool multi, int *n)
 		if (texts.nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("row " INT64_FORMAT " of the %s has a null label", q->row, q->spec->what)));
+					 errmsg("row " INT64_FORMAT " of the %s has a null label", q->row, q->spec->what),
+					 errhint("Leave such rows out with WHERE .. IS NOT NULL, such elements with array_remove(.., NULL).")));
 		names[i] = plmpg_utf8(DatumGetTextPP(texts.values[i]));
 		if (names[i].len == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("row " INT64_FORMAT " of the %s has an empty label", q->row, q->spec->what)));
+					 errmsg("row " INT64_FORMAT " of the %s has an empty label", q->row, q->spec->what),
+					 errhint("A label is a name; give it one, or leave such rows out.")));
 	}
 	if (!multi && texts.n != 1)
 		ereport(ERROR,
@@ -207,7 +210,8 @@ survey_row(Survey *survey, const PlmpgQuery *q)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("row " INT64_FORMAT " of the %s has a %s that is not finite", q->row, q->spec->what,
-							q->spec->columns[2].name)));
+							q->spec->columns[2].name),
+					 errhint("Leave such rows out.")));
 		survey->low = q->row == 1 ? x : Min(survey->low, x);
 		survey->high = q->row == 1 ? x : Max(survey->high, x);
 	}
@@ -224,7 +228,8 @@ settle_scale(Survey *survey, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("a %s of %g is less than 0", name, survey->low),
-				 run->objective == PLM_LEARN_SIMILARITY ? errhint("Scores are cosines from -1 to 1, or from 0 up.") : 0));
+				 run->objective == PLM_LEARN_SIMILARITY ? errhint("Scores are cosines from -1 to 1, or from 0 up.") :
+				 errhint("Grades go from 0, does not answer the query, up.")));
 	run->scale = survey->high > 1 ? survey->high : 1;
 }
 
@@ -251,7 +256,8 @@ survey_rows(PlmpgTrainRun *run)
 	if (q->row == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("the query of the examples yields no rows")));
+				 errmsg("the query of the examples yields no rows"),
+				 errhint("Run it by itself to see what it yields; row-level security may hide rows.")));
 	plmpg_query_close(q);
 	if (run->objective != PLM_LEARN_CLASSES)
 		settle_scale(&survey, spec.columns[2].name);
@@ -342,7 +348,8 @@ label_numbers(const PlmpgTrainRun *run, const PlmpgQuery *q, int *n)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("label \"%s\" in row " INT64_FORMAT " of the %s is none of the examples'",
-							text_to_cstring(plmpg_text(names[i])), q->row, q->spec->what)));
+							text_to_cstring(plmpg_text(names[i])), q->row, q->spec->what),
+					 errhint("A model can only say labels that it has seen: leave such rows out, or add examples of them.")));
 		if (kept == 0 || numbers[kept - 1] != number)
 			numbers[kept++] = number;
 	}
@@ -369,7 +376,8 @@ add_row(PlmpgTrainRun *run, const PlmpgQuery *q, PlmExamples *to, Pupils *pupils
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("the %s in row " INT64_FORMAT " of the %s is beyond those of the examples", q->spec->columns[2].name,
-							q->row, q->spec->what)));
+							q->row, q->spec->what),
+					 errhint("Both queries must use the same scale.")));
 	}
 	if (pupils->teacher != NULL)
 		add_pupil(pupils, to, example.text[0]);
@@ -419,7 +427,8 @@ require_rows(const PlmExamples *examples, const char *what)
 	if (plm_examples_count(examples) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("the %s no rows to learn from", what)));
+				 errmsg("the %s no rows to learn from", what),
+				 errhint("Run the query by itself to see what it yields; option \"validation\" says which share is held out.")));
 }
 
 void
@@ -431,6 +440,7 @@ plmpg_train_read_examples(PlmpgTrainRun *run)
 	if (s->teacher != NULL)
 	{
 		pupils->teacher = plmpg_model_get(cstring_to_text(s->teacher));
+		plmpg_require_weights(pupils->teacher);
 		pupils->context = AllocSetContextCreate(CurrentMemoryContext, "product_llm pupils", ALLOCSET_DEFAULT_SIZES);
 	}
 	run->scale = 1;

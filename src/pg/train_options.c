@@ -148,7 +148,8 @@ wrong_type(const OptionSpec *spec, const char *wanted)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be %s", spec->name, wanted)));
+			 errmsg("option \"%s\" must be %s", spec->name, wanted),
+			 errhint("Leave it out for the default, which serves most trainings.")));
 }
 
 static void
@@ -156,7 +157,8 @@ out_of_range(const OptionSpec *spec, double value)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("option \"%s\" must be between %.10g and %.10g, not %.10g", spec->name, spec->low, spec->high, value)));
+			 errmsg("option \"%s\" must be between %.10g and %.10g, not %.10g", spec->name, spec->low, spec->high, value),
+			 errhint("Leave it out for the default, which serves most trainings.")));
 }
 
 /* ---- from jsonb ---- */
@@ -237,7 +239,7 @@ memory(const OptionSpec *spec, const JsonbValue *v)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be a size such as '2GB'", spec->name),
-				 hint != NULL ? errhint("%s", hint) : 0));
+				 hint != NULL ? errhint("%s", hint) : errhint("Units are \"B\", \"kB\", \"MB\", \"GB\" and \"TB\"; a number alone is kB.")));
 	return kb;
 }
 
@@ -306,13 +308,15 @@ check_together(PlmpgTrainSettings *s, bool validation_given)
 		if (validation_given && s->validation > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("options \"validation\" and \"validation_query\" exclude each other")));
+					 errmsg("options \"validation\" and \"validation_query\" exclude each other"),
+					 errhint("The query takes the place of the share.")));
 		s->validation = 0;
 	}
 	if (s->engine.learning_rate <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"learning_rate\" must be greater than 0")));
+				 errmsg("option \"learning_rate\" must be greater than 0"),
+				 errhint("Usual values are 0.00005 for a base that has been trained, 0.0005 for one that has not.")));
 	if (s->engine.objective == PLM_LEARN_DISTILLED && s->teacher == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

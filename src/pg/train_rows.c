@@ -57,7 +57,8 @@ update(PlmpgTrainRun *run, const char *sql, PlmpgParams *p)
 	if (as_owner(sql, p, PLMPG_SQL_KEEP, NULL, NULL) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("training %d has been deleted", run->run)));
+				 errmsg("training %d has been deleted", run->run),
+				 errhint("Somebody has deleted its row of product_llm.training_run; begin a new training.")));
 }
 
 /* ---- coming and going ---- */
@@ -337,7 +338,8 @@ get_part(PartStream *s)
 	if (s->n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("part %d of the checkpoint of training %d is missing", s->part - 1, s->run->run)));
+				 errmsg("part %d of the checkpoint of training %d is missing", s->part - 1, s->run->run),
+				 errhint("Begin a new training.")));
 	CHECK_FOR_INTERRUPTS();
 }
 

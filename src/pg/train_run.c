@@ -9,15 +9,9 @@
  */
 #include "training.h"
 
-#include <math.h>
-
 #include "access/xact.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/json.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
@@ -72,131 +66,6 @@ plmpg_train_check(PlmpgTrainRun *run, PlmStatus status, const PlmError *err)
 	plmpg_check(status, err);
 }
 
-/* ---- the base ---- */
-
-/* PlmSource.read: the base's files are there while run->store is open. */
-static PlmStatus
-base_read(void *arg, uint64_t offset, size_t len, void *dst, PlmError *err)
-{
-	PlmpgStoredFile **file = arg;
-
-	if (*file == NULL)
-		return plm_fail(err, PLM_EINTERNAL, 0, "the files of the base are closed");
-	return (*file)->store->sources[*file - (*file)->store->files].read(*file, offset, len, dst, err);
-}
-
-/* Sources that outlive a transaction; base_open() and base_close() say when they can be read. */
-static void
-make_sources(PlmpgTrainRun *run)
-{
-	int			n = run->store->n;
-	PlmpgStoredFile **places = MemoryContextAllocZero(run->context, n * sizeof(PlmpgStoredFile *));
-
-	run->sources = MemoryContextAllocZero(run->context, n * sizeof(PlmSource));
-	for (int i = 0; i < n; i++)
-	{
-		run->sources[i] = run->store->sources[i];
-		run->sources[i].read = base_read;
-		run->sources[i].arg = &places[i];
-	}
-	run->n_sources = n;
-	run->files = (PlmFileSet) {run->sources, n};
-}
-
-static void
-base_open(PlmpgTrainRun *run)
-{
-	const char *base = run->base != NULL ? run->base : run->settings.tokenizer;
-	PlmpgRow	row;
-
-	if (!plmpg_catalog_find(base, GetLatestSnapshot(), &row))
-		plmpg_catalog_missing(base);
-	run->store = plmpg_store_open(row.files_of, GetLatestSnapshot());
-	if (run->sources == NULL)
-		make_sources(run);
-	for (int i = 0; i < run->store->n; i++)
-		*(PlmpgStoredFile **) run->sources[i].arg = &run->store->files[i];
-}
-
-static void
-forget_places(PlmpgTrainRun *run)
-{
-	for (int i = 0; run->sources != NULL && i < run->n_sources; i++)
-		*(PlmpgStoredFile **) run->sources[i].arg = NULL;
-}
-
-static void
-base_close(PlmpgTrainRun *run)
-{
-	forget_places(run);
-	plmpg_store_close(run->store);
-	run->store = NULL;
-}
-
-/* The text of a small file, in the run's arena. */
-static PlmText
-base_text(PlmpgTrainRun *run, const char *name)
-{
-	PlmText		text = {NULL, 0};
-	PlmError	err = {0};
-
-	plmpg_train_check(run, plm_file_text(&run->files, name, (size_t) 64 * 1024 * 1024, &run->arena, &text, &err), &err);
-	return text;
-}
-
-/* A configuration for a vocabulary that has none: the files of a model that knows nothing yet. */
-static void
-make_fresh(PlmpgTrainRun *run)
-{
-	PlmText		vocab = base_text(run, "vocab.txt");
-	PlmFileSet	set;
-	PlmError	err = {0};
-
-	if (vocab.data == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("model \"%s\" has no vocab.txt to begin anew with", run->base != NULL ? run->base : run->settings.tokenizer),
-				 errhint("product_llm.train_tokenizer() makes a vocabulary of a corpus.")));
-	plmpg_check(plm_fresh_files(&run->settings.shape, vocab, base_text(run, "tokenizer_config.json"), &run->arena, &set, &err), &err);
-	run->files = set;
-}
-
-static void
-compile_tokenizer(PlmpgTrainRun *run)
-{
-	PlmTokenizerFiles files = {
-		.tokenizer_json = base_text(run, "tokenizer.json"),
-		.vocab_txt = base_text(run, "vocab.txt"),
-		.tokenizer_config_json = base_text(run, "tokenizer_config.json"),
-		.special_tokens_map_json = base_text(run, "special_tokens_map.json"),
-		.added_tokens_json = base_text(run, "added_tokens.json"),
-	};
-	void	   *blob;
-	size_t		bytes;
-	PlmError	err = {0};
-
-	plmpg_check(plm_tokenizer_compile(&files, &run->arena, &blob, &bytes, &err), &err);
-	plmpg_check(plm_tokenizer_open(blob, bytes, &run->tokenizer, &err), &err);
-}
-
-/* Longest text: what is asked for, else what the base takes. */
-static void
-settle_length(PlmpgTrainRun *run)
-{
-	PlmConfig	config;
-	PlmText    *labels;
-	PlmError	err = {0};
-
-	plmpg_train_check(run, plm_config_read(&run->files, &run->arena, &config, &labels, &err), &err);
-	if (run->settings.engine.max_tokens > config.max_tokens)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"max_tokens\" is %d, but the base takes at most %d tokens", run->settings.engine.max_tokens,
-						config.max_tokens)));
-	if (run->settings.engine.max_tokens == 0)
-		run->settings.engine.max_tokens = config.max_tokens;
-}
-
 /* ---- phases ---- */
 
 /* Run one; false: it failed, with *failure in the run's memory. */
@@ -225,7 +94,7 @@ phase(PlmpgTrainRun *run, void (*work) (PlmpgTrainRun *), ErrorData **failure)
 		FlushErrorState();
 		/* The store's snapshot goes with the subtransaction, its memory with the phase's. */
 		if (run->store != NULL)
-			forget_places(run);
+			plmpg_base_forget(run);
 		run->store = NULL;
 		RollbackAndReleaseCurrentSubTransaction();
 	}
@@ -264,12 +133,7 @@ open_examples(PlmpgTrainRun *run)
 	o->memory_limit = (size_t) (run->settings.memory_kb > 0 ? run->settings.memory_kb : plmpg_memory_limit_kb) * 1024;
 	o->hook = &run->hook;
 	plm_arena_init(&run->arena, &run->hook, o->memory_limit);
-	base_open(run);
-	if (plm_file_find(&run->files, "config.json") == NULL || run->base == NULL)
-		make_fresh(run);
-	compile_tokenizer(run);
-	settle_length(run);
-	base_close(run);
+	plmpg_base_prepare(run);
 	read_examples(run);
 }
 
@@ -279,9 +143,11 @@ open_trainer(PlmpgTrainRun *run)
 	PlmTrainBase base = {.files = &run->files, .labels = run->labels.names, .n_labels = run->labels.n};
 	PlmError	err = {0};
 
-	base_open(run);
+	/* Gains are 2^grade: beyond 30 the first document would be all. */
+	run->settings.engine.grade_scale = Min(run->scale, 30);
+	plmpg_base_open(run);
 	plmpg_train_check(run, plm_trainer_open(&base, &run->settings.engine, run->examples, run->held_out, &run->trainer, &err), &err);
-	base_close(run);
+	plmpg_base_close(run);
 	plmpg_run_counts(run);
 	if (run->checkpoint_step >= 0)
 		plmpg_checkpoint_read(run);
@@ -399,147 +265,6 @@ slice(PlmpgTrainRun *run)
 		plmpg_checkpoint_write(run);
 }
 
-/* ---- the end ---- */
-
-/* Where the engine's files go. */
-typedef struct Outlet
-{
-	PlmpgTrainRun *run;
-	char	   *name;			/* NULL: no file yet */
-	struct varlena *buffer;		/* PLMPG_PART_BYTES */
-	size_t		n;
-	int32		part;			/* of the next part */
-} Outlet;
-
-static void
-put_part(Outlet *o)
-{
-	SET_VARSIZE(o->buffer, VARHDRSZ + o->n);
-	plmpg_write_part(o->run->model, o->name, o->part++, o->buffer);
-	o->n = 0;
-	CHECK_FOR_INTERRUPTS();
-}
-
-static void
-end_file(Outlet *o)
-{
-	if (o->name != NULL && (o->n > 0 || o->part == 1))
-		put_part(o);
-}
-
-static PlmStatus
-guarded(Outlet *o, void (*move) (Outlet *), PlmError *err)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	if (o->run->error == NULL)
-	{
-		PG_TRY();
-		{
-			move(o);
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(o->run->context);
-			o->run->error = CopyErrorData();
-			FlushErrorState();
-			MemoryContextSwitchTo(old);
-		}
-		PG_END_TRY();
-	}
-	return o->run->error == NULL ? PLM_OK : plm_fail(err, PLM_EIO, 0, "the model could not be stored");
-}
-
-static PlmStatus
-begin_file(void *arg, const PlmTrainedFile *file, PlmError *err)
-{
-	Outlet	   *o = arg;
-
-	PLM_TRY(guarded(o, end_file, err));
-	o->name = MemoryContextStrdup(o->run->context, file->name);
-	o->part = 1;
-	return PLM_OK;
-}
-
-static PlmStatus
-write_bytes(void *arg, const void *data, size_t bytes, PlmError *err)
-{
-	Outlet	   *o = arg;
-	const char *from = data;
-
-	while (bytes > 0)
-	{
-		size_t		n = Min(bytes, PLMPG_PART_BYTES - o->n);
-
-		memcpy(VARDATA(o->buffer) + o->n, from, n);
-		o->n += n;
-		from += n;
-		bytes -= n;
-		if (o->n == PLMPG_PART_BYTES)
-			PLM_TRY(guarded(o, put_part, err));
-	}
-	return PLM_OK;
-}
-
-static void
-write_files(PlmpgTrainRun *run)
-{
-	static const PlmType types[] = {PLM_F32, PLM_F16};
-	Outlet		o = {.run = run};
-	PlmError	err = {0};
-	PlmStatus	status;
-
-	o.buffer = palloc(VARHDRSZ + PLMPG_PART_BYTES);
-	base_open(run);
-	status = plm_trainer_files(run->trainer, types[run->settings.precision], begin_file, write_bytes, &o, &err);
-	plmpg_train_check(run, status, &err);
-	end_file(&o);
-	base_close(run);
-	pfree(o.buffer);
-}
-
-/* What the model's row says was measured, on what; JSON. */
-static Datum
-metrics_json(const PlmpgTrainRun *run)
-{
-	const PlmpgTrainCourse *c = &run->course;
-	StringInfoData s;
-
-	initStringInfo(&s);
-	appendStringInfo(&s, "{\"run\": %d, \"task\": \"%s\", \"rows\": " INT64_FORMAT ", \"steps\": " INT64_FORMAT, run->run,
-					 plm_objective_name(run->objective), plm_examples_count(run->examples),
-					 c->any_best ? c->best_step : plm_trainer_at(run->trainer));
-	if (c->any_best)
-	{
-		appendStringInfo(&s, ", \"held_out_rows\": " INT64_FORMAT ", \"held_out\": ", plm_examples_count(run->held_out));
-		escape_json(&s, run->settings.validation_query != NULL ? run->settings.validation_query :
-					psprintf("%.4g of the rows by the md5 of their first text", run->settings.validation));
-		for (int i = 0; i < c->n_metrics; i++)
-		{
-			appendStringInfoString(&s, ", ");
-			escape_json(&s, c->metrics[i].name);
-			appendStringInfo(&s, ": {\"value\": %.6g", c->metrics[i].value);
-			if (isfinite(c->metrics[i].low) && isfinite(c->metrics[i].high))
-				appendStringInfo(&s, ", \"low\": %.6g, \"high\": %.6g", c->metrics[i].low, c->metrics[i].high);
-			appendStringInfoChar(&s, '}');
-		}
-	}
-	appendStringInfoChar(&s, '}');
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(s.data));
-}
-
-static void
-install(PlmpgTrainRun *run)
-{
-	Datum		metrics = metrics_json(run);
-
-	plmpg_claim(run->model, "a training", PLMPG_CLAIM_NEW);
-	write_files(run);
-	plmpg_install(run->model, NULL, run->base, metrics);
-	plmpg_checkpoint_delete(run);
-	plmpg_run_end(run, "done", NULL, metrics);
-}
-
 /* ---- failing ---- */
 
 /* Last state before a cancel, when it can be written at once. */
@@ -558,7 +283,8 @@ static void
 save(PlmpgTrainRun *run)
 {
 	plmpg_run_progress(run);
-	if (plm_trainer_at(run->trainer) > run->checkpoint_step)
+	/* One less than the last checkpoint's step, when that was written with weights that are no good. */
+	if (plm_trainer_at(run->trainer) != run->checkpoint_step)
 		plmpg_checkpoint_write(run);
 }
 
@@ -616,7 +342,7 @@ work(PlmpgTrainRun *run, ErrorData **failure)
 			return false;
 		commit(run);
 	}
-	if (!phase(run, install, failure))
+	if (!phase(run, plmpg_train_install, failure))
 		return false;
 	commit(run);
 	return true;

@@ -4,7 +4,9 @@
  *     train_options.c    jsonb <-> PlmpgTrainSettings
  *     train_examples.c   the caller's query -> token ids
  *     train_rows.c       the run's rows: product_llm.training_run, training_metrics, training_checkpoint
+ *     train_base.c       the base's files, its tokenizer
  *     train_run.c        from the base to the new model, in slices that are committed
+ *     train_install.c    the engine's files -> the new model
  *     train_worker.c     the same in a background worker
  *     fn_train.c         the SQL procedures
  *
@@ -184,6 +186,20 @@ void		plmpg_model_unlock(const char *model, LOCKMODE mode);
 bool		plmpg_run_is_worked_on(int32 number);
 /* The process that works on it; 0: none. */
 int			plmpg_run_worker(int32 number);
+
+/* ---- the base: train_base.c ---- */
+
+/* Its files, the tokenizer and the longest text, once; they can be read again between plmpg_base_open() and plmpg_base_close(). */
+void		plmpg_base_prepare(PlmpgTrainRun *run);
+void		plmpg_base_open(PlmpgTrainRun *run);
+void		plmpg_base_close(PlmpgTrainRun *run);
+/* After an error has taken the store: its files can no more be read. */
+void		plmpg_base_forget(PlmpgTrainRun *run);
+
+/* ---- the end: train_install.c ---- */
+
+/* Weights, configuration and all else of the model, its row, the run's. */
+void		plmpg_train_install(PlmpgTrainRun *run);
 
 /* ---- work: train_run.c, train_worker.c ---- */
 

@@ -120,6 +120,86 @@ CALL refused('SELECT body, label FROM lesson', base => 'nothing');
 CALL refused('SELECT body, colour, -1 FROM lesson', task => 'ranking');
 CALL refused('SELECT body FROM lesson', task => 'distillation');
 CALL refused(NULL);
+-- Rows.
+CALL refused('SELECT body, labels FROM lesson WHERE id < 0', '{"multi_label": true}');
+CALL refused('SELECT body, ARRAY[label, NULL] FROM lesson');
+CALL refused('SELECT body, '''' FROM lesson');
+CALL refused('SELECT body, ''{}''::text[] FROM lesson');
+CALL refused('SELECT body, label, id FROM lesson');
+CALL refused('SELECT FROM lesson');
+CALL refused('SELECT NULL, NULL FROM lesson');
+CALL refused('SELECT body, NULL::text FROM lesson', task => 'retrieval');
+CALL refused('SELECT body, colour, NULL::int FROM lesson', task => 'ranking');
+CALL refused('SELECT body, colour, label FROM lesson', task => 'ranking');
+CALL refused('SELECT body, colour, ''NaN''::float8 FROM lesson', task => 'ranking');
+CALL refused('SELECT body, colour, -2 FROM lesson', task => 'similarity');
+CALL refused('SELECT body, colour, ''infinity''::float8 FROM lesson', task => 'similarity');
+CALL refused('SELECT body, colour, 1 FROM lesson', '{"validation_query": "SELECT body, colour, 3 FROM lesson"}', 'similarity');
+CALL refused('SELECT body, label FROM lesson', '{"validation_query": "SELECT body FROM lesson"}');
+CALL refused('SELECT body, label FROM lesson', '{"validation_query": "SELECT body, label FROM lesson WHERE false"}');
+CALL refused('SELECT body, label FROM lesson', '{"validation_query": "DELETE FROM lesson"}');
+CALL refused('SELECT body, label FROM lesson', '{"validation_query": "SELECT body, label FROM lesson", "validation": 0.2}');
+-- Options.
+CALL refused('SELECT body, label FROM lesson', '{"steps": -1}');
+CALL refused('SELECT body, label FROM lesson', '{"epochs": 0}');
+CALL refused('SELECT body, label FROM lesson', '{"seed": 1e300}');
+CALL refused('SELECT body, label FROM lesson', '{"warmup": 2}');
+CALL refused('SELECT body, label FROM lesson', '{"learning_rate": "0.1"}');
+CALL refused('SELECT body, label FROM lesson', '{"learning_rate": 10, "weight_decay": 1}');
+CALL refused('SELECT body, label FROM lesson', '{"frozen_layers": 99}');
+CALL refused('SELECT body, label FROM lesson', '{"threads": [1]}');
+CALL refused('SELECT body, label FROM lesson', '{"memory_limit": "much"}');
+CALL refused('SELECT body, label FROM lesson', '{"class_weights": 1}');
+CALL refused('SELECT body, colour FROM lesson', '{"matryoshka": [4096]}', 'retrieval');
+CALL refused('SELECT body, colour FROM lesson', '{"matryoshka": [1, 2, 3, 4, 5]}', 'retrieval');
+-- Heads and bases: a tokenizer alone teaches nothing, vectors of another width neither.
+SELECT product_llm.load_model('distil', :'golden' || '/models/distilbert-mlm');
+CALL product_llm.train_tokenizer('letters', 'SELECT body FROM lesson', 60);
+CALL refused('SELECT body FROM lesson', '{"teacher": "nothing"}', 'distillation');
+CALL refused('SELECT body FROM lesson', '{"teacher": "letters"}', 'distillation');
+CALL product_llm.pretrain('narrow', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 16, "layers": 1, "heads": 2, "ff": 16, "steps": 1}');
+CALL refused('SELECT body FROM lesson', '{"teacher": "finder"}', 'distillation', 'narrow');
+CALL product_llm.pretrain('never', 'SELECT body, body FROM lesson', 'distil');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"next_sentence": true}');
+CALL product_llm.pretrain('never', 'SELECT body, body FROM lesson', 'words', '{"next_sentence": false}');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 30, "heads": 4}');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 16384, "heads": 64}');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "nothing"}');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"tokenizer": "tiny"}');
+CALL product_llm.pretrain('never', $$SELECT '' FROM lesson$$, 'words');
+-- At once, not after a long time: a million classes, and what the memory does not hold.
+SET statement_timeout = '20s';
+CALL refused('SELECT ''x'', array_agg(i) FROM generate_series(1, 1000000) AS i');
+CALL refused('SELECT body, label FROM lesson', '{"validation_query": "SELECT i::text, i FROM generate_series(1, 1000000) AS i"}');
+CALL refused('SELECT i::text, i % 2 FROM generate_series(1, 200000) AS i', '{"memory_limit": "4MB"}');
+CALL refused('SELECT body, label FROM lesson', '{"memory_limit": "64kB"}');
+\set VERBOSITY sqlstate
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 4096, "layers": 64, "heads": 64, "ff": 16384}');
+SET product_llm.memory_limit = '1MB';
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT body, label FROM lesson');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words');
+SELECT * FROM product_llm.evaluate('tiny', 'retrieval', 'SELECT i::text, i::text FROM generate_series(1, 100000) AS i');
+RESET product_llm.memory_limit;
+\set VERBOSITY terse
+SELECT * FROM product_llm.evaluate('kinds', 'classification', 'SELECT i::text, i FROM generate_series(1, 1000000) AS i');
+RESET statement_timeout;
+SELECT * FROM product_llm.evaluate('tiny', 'similarity', 'SELECT body, colour, ''NaN''::float8 FROM lesson');
+SELECT * FROM product_llm.evaluate('tiny', 'ranking', 'SELECT body, colour, 31 FROM lesson');
+SELECT * FROM product_llm.evaluate('tiny', 'ranking', 'SELECT body, colour, 0 FROM lesson');
+SELECT * FROM product_llm.evaluate('tiny', 'distillation', 'SELECT body FROM lesson');
+SELECT * FROM product_llm.evaluate('tiny', 'similarity', 'SELECT body, colour, 1 FROM lesson', '{"samples": 1}');
+SELECT * FROM product_llm.evaluate('tiny', 'similarity', 'SELECT body, colour, 1 FROM lesson', '{"sample": 100}');
+SELECT metric, value IS NULL AS undefined FROM product_llm.evaluate('tiny', 'similarity', 'SELECT body, colour, 1 FROM lesson', '{"samples": 10}');
+-- At the top level a run has a row, which says so; there is nothing else.
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT body, label FROM lesson WHERE false');
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT body, ''one'' FROM lesson');
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT i::text, i FROM generate_series(1, 1000000) AS i');
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT body, label FROM lesson', '{"learning_rate": -1}');
+CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT id FROM lesson');
+SELECT DISTINCT state, step, checkpoint_step, split_part(error, ' of ', 1) ~ '^[0-9]' AS bytes FROM product_llm.training_runs WHERE model = 'never' ORDER BY 4;
+SELECT regexp_replace(error, '[0-9]{5,}', 'N', 'g') AS error FROM product_llm.training_runs WHERE model = 'never' AND error !~ 'bytes' ORDER BY run;
+SELECT (SELECT count(*) FROM product_llm.models WHERE model = 'never') AS models, (SELECT count(*) FROM product_llm.model_file WHERE model = 'never') AS files,
+	(SELECT count(*) FROM product_llm.training_checkpoint) AS parts, (SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND mode = 'ExclusiveLock') AS locks;
 CALL product_llm.finetune('kinds', 'tiny', 'classification', 'SELECT body, label FROM lesson');
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson');
 CALL product_llm.pretrain('never', 'SELECT body, label, id FROM lesson', 'words');
@@ -133,10 +213,15 @@ SELECT count(*) AS none FROM product_llm.models WHERE model = 'never';
 -- Texts without tokens are legal texts.
 CALL product_llm.finetune('empty', 'tiny', 'classification', $$SELECT '', label FROM lesson$$, '{"steps": 2, "validation": 0}');
 SELECT count(*) FROM product_llm.classify('empty', '');
+CALL product_llm.finetune('empty_pairs', 'tiny', 'retrieval', $$SELECT '', CASE WHEN id > 5 THEN body ELSE '' END FROM lesson WHERE id < 50$$, '{"steps": 2}');
+CALL product_llm.finetune('empty_scores', 'tiny', 'similarity', $$SELECT '', CASE WHEN id > 5 THEN body ELSE '' END, 0 FROM lesson WHERE id < 50$$, '{"steps": 2}');
+CALL product_llm.finetune('empty_grades', 'tiny', 'ranking', $$SELECT '', CASE WHEN id > 5 THEN body ELSE '' END, id FROM lesson WHERE id < 50$$, '{"steps": 2}');
+CALL product_llm.pretrain('few_words', $$SELECT CASE WHEN id > 5 THEN body ELSE '' END FROM lesson WHERE id < 50$$, 'words', '{"steps": 5, "batch": 2}');
+SELECT count(*) FROM product_llm.models WHERE model LIKE 'empty%' OR model = 'few_words';
 
 -- An error while it runs is in the run's row, and leaves nothing else.
 CALL product_llm.finetune('never', 'tiny', 'classification', 'SELECT body, CASE WHEN 1 / (id - 50) <= 1 THEN label END FROM lesson');
-SELECT state, error, step, checkpoint_step FROM product_llm.training_runs WHERE model = 'never';
+SELECT state, error, step, checkpoint_step FROM product_llm.training_runs WHERE model = 'never' ORDER BY run DESC LIMIT 1;
 SELECT count(*) AS none FROM product_llm.models WHERE model = 'never';
 
 -- ---- rights ----

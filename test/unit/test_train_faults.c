@@ -381,6 +381,71 @@ test_not_finite(void)
 	training_close(&r);
 }
 
+/* The largest difference of the weights from `want`, in units of the largest of them; `except`: not looked at. */
+static double
+weights_error(const PlmTrainer *t, const float *want, int64_t except)
+{
+	double		worst = 0;
+	double		most = 1e-30;
+
+	for (int64_t i = 0; i < t->n_w; i++)
+	{
+		most = fmax(most, fabs(want[i]));
+		if (i != except)
+			worst = fmax(worst, fabs((double) t->w[i] - want[i]));
+	}
+	return worst / most;
+}
+
+/*
+ * What an infinite weight stands for is a model that the last update has broken: the weights before that update are put back.
+ * The update is undone in double from moments in fp32: each weight is off by some units in its last place.
+ */
+static void
+test_last_good(PlmObjective objective)
+{
+	Training	r = training_defaults(objective, "bert");
+	const char *name = plm_objective_name(objective);
+	char		text[96];
+	PlmMetric	metrics[PLM_MAX_METRICS];
+	PlmStep		step;
+	PlmStatus	status[3] = {PLM_OK, PLM_OK, PLM_OK};
+	double		error[2] = {1, 1};
+	double		moved = 0;
+	float	   *good = NULL;
+	int64_t		at = 0;
+	int			n;
+	bool		high;
+
+	r.held_out = 4;
+	r.options.learning_rate = 0.01;
+	if (training_open(&r) == PLM_OK && training_run(&r, 2, NULL) != 0)
+	{
+		PlmTrainer *t = r.trainer;
+		int64_t		broken = t->at[plm_section_of(&t->plan, "blk.0.ff_norm.g")];
+
+		good = plm_arena_alloc(&r.arena, (size_t) t->n_w * sizeof(float));
+		memcpy(good, t->w, (size_t) t->n_w * sizeof(float));
+		(void) training_run(&r, 3, NULL);
+		moved = weights_error(t, good, broken);
+		t->w[broken] = INFINITY;
+		t->packed = false;
+		status[0] = plm_trainer_step(t, &step, &r.err);
+		error[0] = weights_error(t, good, broken);
+		at = plm_trainer_at(t);
+		status[1] = plm_trainer_step(t, &step, &r.err);
+		status[2] = plm_trainer_evaluate(t, 10, metrics, &n, &high, &r.err);
+		error[1] = weights_error(t, good, broken);
+	}
+	snprintf(text, sizeof(text), "broken_weights_give_way_to_the_last_good_%s", name);
+	CHECK(text, status[0] == PLM_ENUMERIC && at == 2 && moved > 1e-3 && error[0] < 1e-6, "status %d, at %d, moved %g, error %g: %s", status[0],
+		  (int) at, moved, error[0], r.err.message);
+	snprintf(text, sizeof(text), "an_update_is_taken_back_once_%s", name);
+	CHECK(text, status[1] == PLM_ENUMERIC && status[2] == PLM_ENUMERIC && error[1] == error[0], "status %d %d, error %g", status[1],
+		  status[2], error[1]);
+	training_close(&r);
+}
+
 static void
 refused(const char *name, Training r, PlmStatus want, const char *in_message)
 {
@@ -397,6 +462,10 @@ test_refusals(void)
 
 	r.options.learning_rate = -1;
 	refused("negative_learning_rate_is_refused", r, PLM_EARG, "learning rate");
+	r = training_defaults(PLM_LEARN_CLASSES, "bert");
+	r.options.learning_rate = 2;
+	r.options.weight_decay = 0.5;
+	refused("decay_that_turns_weights_round_is_refused", r, PLM_EARG, "turn weights round");
 	r = training_defaults(PLM_LEARN_CLASSES, "bert");
 	r.options.frozen_layers = 9;
 	refused("freezing_more_layers_than_there_are_is_refused", r, PLM_EARG, "frozen");
@@ -425,6 +494,8 @@ main(void)
 	test_limit();
 	test_cancel();
 	test_not_finite();
+	for (int o = 0; o < PLM_OBJECTIVES; o++)
+		test_last_good((PlmObjective) o);
 	test_refusals();
 	return unit_done();
 }

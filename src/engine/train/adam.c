@@ -81,19 +81,27 @@ plm_gradient_zero(PlmTrainer *t, PlmError *err)
 	return plm_parallel(t->threads, (t->n_g + ZERO_FLOATS - 1) / ZERO_FLOATS, zero_part, t, t->options.hook, err);
 }
 
+/* Of the update that leads to step t->at_step. */
+static PlmAdam
+adam_of(const PlmTrainer *t, const PlmPiece *p, double rate, double scale)
+{
+	const PlmTrainOptions *o = &t->options;
+	double		s = (double) t->at_step;
+
+	return (PlmAdam) {
+		.beta1 = (float) o->beta1, .beta2 = (float) o->beta2, .epsilon = (float) o->epsilon,
+		.scale = (float) scale, .keep = (float) (1 - (p->decay ? rate * o->weight_decay : 0)),
+		.rate = (float) (rate / (1 - pow(o->beta1, s))),
+		.correction = (float) (1 / sqrt(1 - pow(o->beta2, s)))
+	};
+}
+
 static PlmStatus
 piece_update(void *arg, int64_t piece, PlmWorker *worker, PlmError *err)
 {
 	PlmTrainer *t = arg;
-	const PlmTrainOptions *o = &t->options;
 	const PlmPiece *p = &t->pieces[piece];
-	double		s = (double) t->at_step;
-	PlmAdam		adam = {
-		.beta1 = (float) o->beta1, .beta2 = (float) o->beta2, .epsilon = (float) o->epsilon,
-		.scale = (float) t->update_scale, .keep = (float) (1 - (p->decay ? t->update_rate * o->weight_decay : 0)),
-		.rate = (float) (t->update_rate / (1 - pow(o->beta1, s))),
-		.correction = (float) (1 / sqrt(1 - pow(o->beta2, s)))
-	};
+	PlmAdam		adam = adam_of(t, p, t->update_rate, t->update_scale);
 
 	if (t->piece_done[piece])
 		return PLM_OK;
@@ -122,6 +130,35 @@ plm_update(PlmTrainer *t, double rate, double scale, PlmError *err)
 	t->update_scale = scale;
 	t->at_step++;
 	t->updating = true;
+	t->undone = false;
 	t->packed = false;
 	return plm_update_finish(t, err);
+}
+
+/* w' = keep w - d, with d of the moments that the update has left: w = (w' + d) / keep. */
+static void
+piece_undo(PlmTrainer *t, const PlmPiece *p)
+{
+	PlmAdam		a = adam_of(t, p, plm_learning_rate(t, t->at_step - 1), 1);
+
+	for (int64_t i = 0; i < p->n; i++)
+	{
+		double		d = a.rate * (double) t->m[p->g + i] / (sqrt(t->v[p->g + i]) * a.correction + a.epsilon);
+		float		w = (float) ((t->w[p->w + i] + d) / a.keep);
+
+		if (isfinite(w))
+			t->w[p->w + i] = w;
+	}
+}
+
+void
+plm_update_undo(PlmTrainer *t)
+{
+	if (t->at_step == 0 || t->updating || t->undone)
+		return;
+	for (int64_t i = 0; i < t->n_pieces; i++)
+		piece_undo(t, &t->pieces[i]);
+	t->at_step--;
+	t->undone = true;
+	t->packed = false;
 }

@@ -29,10 +29,16 @@ check_shape(const PlmShape *s, PlmError *err)
 
 	for (int64_t i = 0; i < PLM_COUNT(sizes); i++)
 		if (sizes[i].value < sizes[i].low || sizes[i].value > sizes[i].high)
-			return plm_fail(err, PLM_EARG, 0, "%s must be between %" PRId32 " and %" PRId32 ", not %" PRId32, sizes[i].what,
-							sizes[i].low, sizes[i].high, sizes[i].value);
+		{
+			plm_fail(err, PLM_EARG, 0, "%s must be between %" PRId32 " and %" PRId32 ", not %" PRId32, sizes[i].what, sizes[i].low,
+					 sizes[i].high, sizes[i].value);
+			return plm_hint(err, "Leave the option out for a model of width 256, 4 layers and 4 heads.");
+		}
 	if (s->width % s->heads != 0)
-		return plm_fail(err, PLM_EARG, 0, "a width of %" PRId32 " is not a multiple of %" PRId32 " heads", s->width, s->heads);
+	{
+		plm_fail(err, PLM_EARG, 0, "a width of %" PRId32 " is not a multiple of %" PRId32 " heads", s->width, s->heads);
+		return plm_hint(err, "Heads of 32 or 64 are usual: option \"heads\" is then the width over that.");
+	}
 	return PLM_OK;
 }
 

@@ -216,6 +216,7 @@ struct PlmTrainer
 	float	   *merged;			/* of one linear, for packing and files */
 	bool		packed;			/* what is packed is what w says */
 	bool		updating;		/* an update was interrupted: some pieces are done */
+	bool		undone;			/* the last one was taken back */
 	double		update_rate, update_scale;
 
 	int64_t		most_tokens;	/* of a micro-batch, at the most */
@@ -320,6 +321,11 @@ plm_gradient(const PlmTrainer *t, int64_t section)
 
 /* ---- weights.c ---- */
 
+/*
+ * n floats of zero that live as long as the trainer.  In pieces, with a look at a cancel: the first write to new memory is what
+ * the machine gives it at, ten times slower than later ones.
+ */
+PlmStatus	plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err);
 PlmStatus	plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err);
 /* Pack w (with adapters merged) for forward and backward; nothing when it is so already. */
 PlmStatus	plm_weights_pack(PlmTrainer *t, PlmError *err);
@@ -337,6 +343,8 @@ PlmStatus	plm_gradient_zero(PlmTrainer *t, PlmError *err);
 /* Begin the update and carry it out; interrupted, the next plm_update_finish() goes on. */
 PlmStatus	plm_update(PlmTrainer *t, double rate, double scale, PlmError *err);
 PlmStatus	plm_update_finish(PlmTrainer *t, PlmError *err);
+/* Take the weights of the last update back, as far as rounding allows it; nothing when there is none to take back. */
+void		plm_update_undo(PlmTrainer *t);
 
 /* ---- embedding.c: from hidden states to embeddings, and back ---- */
 
@@ -353,13 +361,9 @@ PlmStatus	plm_embed_range(PlmTrainer *t, const PlmExamples *from, float *const *
 
 /* ---- metrics.c ---- */
 
-/*
- * Figures of an evaluation of n examples.  figures(arg, pick, k, out): the figures of the k examples pick[0..k-1]
- * (with repetitions); their names stand in out already.
- */
-typedef void (*PlmFigures) (void *arg, const int64_t *pick, int64_t k, double *out);
-PlmStatus	plm_bootstrap(PlmTrainer *t, int64_t n, int samples, PlmFigures figures, void *arg, int count,
-						  const char *const *names, PlmMetric *out, PlmError *err);
+/* plm_bootstrap() by the run's seed, in the step's arena. */
+PlmStatus	plm_trainer_bootstrap(PlmTrainer *t, int64_t n, int samples, PlmFigures figures, void *arg, int count,
+								  const char *const *names, PlmMetric *out, PlmError *err);
 
 /* ---- masking.c, nearest.c: parts of objectives ---- */
 

@@ -11,6 +11,22 @@
 #define CONTINUES 1
 #define SPECIAL 2
 
+/* Has any text a token that could be masked? */
+static bool
+can_mask(const PlmTrainer *t)
+{
+	for (int64_t i = 0; i < plm_examples_count(t->train); i++)
+		for (int s = 0; s < 2; s++)
+		{
+			const PlmSequence *q = &plm_examples_at(t->train, i)->text[s];
+
+			for (int32_t k = 0; k < q->n; k++)
+				if (t->continues[q->ids[k]] != SPECIAL)
+					return true;
+		}
+	return false;
+}
+
 PlmStatus
 plm_masking_open(PlmTrainer *t, PlmError *err)
 {
@@ -18,7 +34,10 @@ plm_masking_open(PlmTrainer *t, PlmError *err)
 	int32_t		ordinary = 0;
 
 	if (tokenizer->mask < 0)
-		return plm_fail(err, PLM_EARG, 0, "the tokenizer has no mask token");
+	{
+		plm_fail(err, PLM_EARG, 0, "the tokenizer has no mask token");
+		return plm_hint(err, "Pretraining needs a vocabulary with [MASK], as product_llm.train_tokenizer() makes it.");
+	}
 	if (t->options.next_sentence && plm_examples_texts(t->train) < 2)
 		return plm_fail(err, PLM_EARG, 0, "next-sentence prediction needs pairs of texts");
 	PLM_TRY(plm_take(&t->arena, tokenizer->tokens, 1, &t->continues, err));
@@ -32,6 +51,11 @@ plm_masking_open(PlmTrainer *t, PlmError *err)
 	}
 	if (ordinary == 0)
 		return plm_fail(err, PLM_EARG, 0, "the tokenizer has no tokens besides special ones");
+	if (!can_mask(t))
+	{
+		plm_fail(err, PLM_EARG, 0, "no text of the corpus has a token that could be masked");
+		return plm_hint(err, "The texts are empty, or all their words are unknown to the tokenizer.");
+	}
 	return PLM_OK;
 }
 

@@ -16,7 +16,7 @@ typedef struct Nearest
 	uint64_t   *hash[2];		/* (n) of queries and positives */
 	float	   *s;				/* (block,n) */
 	int64_t		first;			/* query of the block */
-	double	   *rank;			/* (n), from 1 */
+	int64_t    *rank;			/* (n), from 1 */
 	int32_t		h;
 	int32_t    *mined;			/* (n,h) */
 } Nearest;
@@ -56,8 +56,8 @@ rank_query(Nearest *k, int64_t query, const float *s)
 	int64_t		better = 0;
 
 	for (int64_t c = 0; c < k->n; c++)
-		better += s[c] > s[query] && is_other(k, query, c);
-	k->rank[query] = (double) better + 1;
+		better += plm_comes_before(s, c, query) && is_other(k, query, c);
+	k->rank[query] = better + 1;
 }
 
 /* The nearest h others, nearest first; of equal texts one. */
@@ -125,14 +125,14 @@ all_blocks(Nearest *k, PlmError *err)
 static void
 rank_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 {
-	const double *rank = arg;
+	const int64_t *rank = arg;
 
 	out[0] = out[1] = out[2] = 0;
 	for (int64_t i = 0; i < n; i++)
 	{
-		double		r = rank[pick[i]];
+		int64_t		r = rank[pick[i]];
 
-		out[0] += (r <= 10 ? 1 / r : 0) / (double) n;
+		out[0] += plm_reciprocal_rank(r, 10) / (double) n;
 		out[1] += (r <= 1) / (double) n;
 		out[2] += (r <= 10) / (double) n;
 	}
@@ -144,11 +144,11 @@ plm_retrieval_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, P
 	static const char *const names[] = {"mrr@10", "recall@1", "recall@10"};
 	Nearest		k = {.t = t, .from = t->held_out};
 
-	PLM_TRY(plm_take(&t->step, plm_examples_count(t->held_out), sizeof(double), &k.rank, err));
+	PLM_TRY(plm_take(&t->step, plm_examples_count(t->held_out), sizeof(int64_t), &k.rank, err));
 	PLM_TRY(open_nearest(&k, err));
 	PLM_TRY(all_blocks(&k, err));
 	*n = 3;
-	return plm_bootstrap(t, k.n, samples, rank_figures, k.rank, *n, names, metrics, err);
+	return plm_trainer_bootstrap(t, k.n, samples, rank_figures, k.rank, *n, names, metrics, err);
 }
 
 PlmStatus

@@ -160,80 +160,66 @@ classes_loss(PlmTrainer *t, PlmMicro *m, double *loss, PlmError *err)
 typedef struct Judged
 {
 	const PlmTrainer *t;
-	const float *logits;		/* (n,N) */
-	int64_t    *right, *called, *there;	/* (N) true positives, predictions, labels */
+	PlmTally	tally;
+	const double *loss;			/* (n) */
+	const int32_t *said;		/* (n, most) */
+	const int32_t *n_said;		/* (n) */
+	int64_t		most;			/* classes that one answer can have */
 } Judged;
 
-static int32_t
-best_of(const float *z, int32_t n)
-{
-	int32_t		best = 0;
-
-	for (int32_t k = 1; k < n; k++)
-		if (z[k] > z[best])
-			best = k;
-	return best;
-}
-
-/* Count one example; true when all of it is right. */
-static bool
-judge(const Judged *j, const PlmStored *s, const float *z)
-{
-	int32_t		N = j->t->model.config.labels;
-	int32_t		best = best_of(z, N);
-	bool		exact = true;
-
-	for (int32_t k = 0; k < N; k++)
-	{
-		bool		called = j->t->options.multi_label ? z[k] > 0 : k == best;
-		bool		there = has_label(s, k);
-
-		j->called[k] += called;
-		j->there[k] += there;
-		j->right[k] += called && there;
-		exact = exact && called == there;
-	}
-	return exact;
-}
-
-/* accuracy, macro F1 over classes that occur or are predicted, micro F1, loss */
+/* accuracy, macro F1 over classes that occur or are predicted, loss, micro F1 */
 static void
 class_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 {
 	Judged	   *j = arg;
-	int32_t		N = j->t->model.config.labels;
 	double		loss = 0;
 	double		weights = 0;
-	double		macro = 0;
-	int64_t		exact = 0;
-	int64_t		classes = 0;
-	int64_t		right = 0;
-	int64_t		sum = 0;
+	double		macro;
+	double		micro;
 
-	memset(j->right, 0, (size_t) N * sizeof(int64_t));
-	memset(j->called, 0, (size_t) N * sizeof(int64_t));
-	memset(j->there, 0, (size_t) N * sizeof(int64_t));
+	plm_tally_clear(&j->tally);
 	for (int64_t i = 0; i < n; i++)
 	{
 		const PlmStored *s = plm_examples_at(j->t->held_out, pick[i]);
 
-		exact += judge(j, s, j->logits + pick[i] * N);
-		loss += example_loss(j->t, s, j->logits + pick[i] * N, 0, NULL);
+		plm_tally_add(&j->tally, s->labels, s->n_labels, j->said + pick[i] * j->most, j->n_said[pick[i]]);
+		loss += j->loss[pick[i]];
 		weights += j->t->options.multi_label ? 1 : weight_of(j->t, s->labels[0]);
 	}
-	for (int32_t k = 0; k < N; k++)
-	{
-		right += j->right[k];
-		sum += j->called[k] + j->there[k];
-		if (j->called[k] + j->there[k] == 0)
-			continue;
-		macro += 2.0 * (double) j->right[k] / (double) (j->called[k] + j->there[k]);
-		classes++;
-	}
-	out[0] = (double) exact / (double) n;
-	out[1] = classes > 0 ? macro / (double) classes : 0;
+	macro = plm_tally_macro_f1(&j->tally);
+	micro = plm_tally_micro_f1(&j->tally);
+	out[0] = plm_tally_accuracy(&j->tally);
+	out[1] = isnan(macro) ? 0 : macro;
 	out[2] = weights > 0 ? loss / weights : 0;
-	out[3] = sum > 0 ? 2.0 * (double) right / (double) sum : 0;
+	out[3] = isnan(micro) ? 0 : micro;
+}
+
+/* What the logits say of each example, and its loss; both once, for all draws. */
+static PlmStatus
+judge(Judged *j, const float *logits, int64_t count, PlmError *err)
+{
+	PlmArena   *arena = &((PlmTrainer *) j->t)->step;
+	bool		multi = j->t->options.multi_label;
+	int32_t		N = j->t->model.config.labels;
+	int32_t    *said;
+	int32_t    *n_said;
+	double	   *loss;
+
+	j->tally.labels = N;
+	j->most = multi ? N : 1;
+	PLM_TRY(plm_take(arena, count * j->most, sizeof(int32_t), &said, err));
+	PLM_TRY(plm_take(arena, count, sizeof(int32_t), &n_said, err));
+	PLM_TRY(plm_take(arena, count, sizeof(double), &loss, err));
+	PLM_TRY(plm_take(arena, 3 * (int64_t) N, sizeof(int64_t), &j->tally.counts, err));
+	for (int64_t i = 0; i < count; i++)
+	{
+		n_said[i] = plm_decide(logits + i * N, N, multi, 0, said + i * j->most);
+		loss[i] = example_loss(j->t, plm_examples_at(j->t->held_out, i), logits + i * N, 0, NULL);
+	}
+	j->said = said;
+	j->n_said = n_said;
+	j->loss = loss;
+	return PLM_OK;
 }
 
 static PlmStatus
@@ -241,18 +227,14 @@ classes_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmErro
 {
 	static const char *const names[] = {"accuracy", "macro_f1", "loss", "micro_f1"};
 	int64_t		count = plm_examples_count(t->held_out);
-	int32_t		N = t->model.config.labels;
 	Judged		j = {.t = t};
 	float	   *logits;
 
-	PLM_TRY(plm_take(&t->step, count * N, sizeof(float), &logits, err));
-	PLM_TRY(plm_take(&t->step, N, sizeof(int64_t), &j.right, err));
-	PLM_TRY(plm_take(&t->step, N, sizeof(int64_t), &j.called, err));
-	PLM_TRY(plm_take(&t->step, N, sizeof(int64_t), &j.there, err));
-	j.logits = logits;
+	PLM_TRY(plm_take(&t->step, count * t->model.config.labels, sizeof(float), &logits, err));
 	PLM_TRY(plm_score_range(t, t->held_out, logits, err));
+	PLM_TRY(judge(&j, logits, count, err));
 	*n = t->options.multi_label ? 4 : 3;
-	return plm_bootstrap(t, count, samples, class_figures, &j, *n, names, metrics, err);
+	return plm_trainer_bootstrap(t, count, samples, class_figures, &j, *n, names, metrics, err);
 }
 
 const PlmObjectiveCode plm_classes = {

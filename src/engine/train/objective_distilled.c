@@ -61,7 +61,7 @@ distilled_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmEr
 	for (int64_t i = 0; i < count; i++)
 		cosine[i] = towards(e[0] + i * D, plm_examples_at(t->held_out, i)->target, D, 0, NULL);
 	*n = 2;
-	return plm_bootstrap(t, count, samples, distilled_figures, cosine, *n, names, metrics, err);
+	return plm_trainer_bootstrap(t, count, samples, distilled_figures, cosine, *n, names, metrics, err);
 }
 
 const PlmObjectiveCode plm_distilled = {

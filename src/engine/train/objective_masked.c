@@ -368,7 +368,7 @@ masked_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmError
 		plm_arena_rewind(&t->step, mark);
 	}
 	*n = t->options.next_sentence ? 3 : 2;
-	return plm_bootstrap(t, count, samples, masked_figures, guess, *n, names, metrics, err);
+	return plm_trainer_bootstrap(t, count, samples, masked_figures, guess, *n, names, metrics, err);
 }
 
 const PlmObjectiveCode plm_masked = {

@@ -50,38 +50,7 @@ by_query_and_score(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int
-by_grade(const void *a, const void *b)
-{
-	double		x = ((const Ranked *) a)->grade;
-	double		y = ((const Ranked *) b)->grade;
-
-	return (x < y) - (x > y);
-}
-
-static double
-discounted(const Ranked *r, int64_t n)
-{
-	double		sum = 0;
-
-	for (int64_t i = 0; i < n && i < CUT; i++)
-		sum += (exp2(r[i].grade) - 1) / log2((double) i + 2);
-	return sum;
-}
-
-/* Of the n documents of one query, in the order of their scores; they are in another order afterwards. */
-static double
-query_ndcg(Ranked *r, int64_t n)
-{
-	double		gain = discounted(r, n);
-	double		ideal;
-
-	qsort(r, (size_t) n, sizeof(Ranked), by_grade);
-	ideal = discounted(r, n);
-	return ideal > 0 ? gain / ideal : 0;
-}
-
-/* Per query: nDCG, sum of losses, documents. */
+/* Per query: nDCG (NaN: no document is above grade 0), sum of losses, documents. */
 typedef struct Query
 {
 	double		ndcg;
@@ -89,6 +58,7 @@ typedef struct Query
 	int64_t		n;
 } Query;
 
+/* nDCG: the mean over queries that have one. */
 static void
 ranking_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 {
@@ -96,15 +66,35 @@ ranking_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 	double		ndcg = 0;
 	double		loss = 0;
 	int64_t		documents = 0;
+	int64_t		ranked = 0;
 
 	for (int64_t i = 0; i < n; i++)
 	{
-		ndcg += queries[pick[i]].ndcg;
-		loss += queries[pick[i]].loss;
-		documents += queries[pick[i]].n;
+		const Query *q = &queries[pick[i]];
+
+		ndcg += isnan(q->ndcg) ? 0 : q->ndcg;
+		ranked += !isnan(q->ndcg);
+		loss += q->loss;
+		documents += q->n;
 	}
-	out[0] = ndcg / (double) n;
+	out[0] = ranked > 0 ? ndcg / (double) ranked : 0;
 	out[1] = loss / (double) documents;
+}
+
+/* The n documents of one query, by score; grades: (n) scratch. */
+static Query
+measure_query(const PlmTrainer *t, const Ranked *r, int64_t n, double *grades)
+{
+	double		scale = t->options.grade_scale > 0 ? t->options.grade_scale : 1;
+	Query		q = {.n = n};
+
+	for (int64_t i = 0; i < n; i++)
+	{
+		q.loss += plm_binary_loss(r[i].score, r[i].grade, NULL);
+		grades[i] = r[i].grade * scale;
+	}
+	q.ndcg = plm_ndcg(grades, n, CUT);
+	return q;
 }
 
 static PlmStatus
@@ -114,10 +104,12 @@ ranking_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmErro
 	int64_t		count = plm_examples_count(t->held_out);
 	int64_t		queries = 0;
 	float	   *logits;
+	double	   *grades;
 	Ranked	   *r;
 	Query	   *q;
 
 	PLM_TRY(plm_take(&t->step, count, sizeof(float), &logits, err));
+	PLM_TRY(plm_take(&t->step, count, sizeof(double), &grades, err));
 	PLM_TRY(plm_take(&t->step, count, sizeof(Ranked), &r, err));
 	PLM_TRY(plm_take(&t->step, count, sizeof(Query), &q, err));
 	PLM_TRY(plm_score_range(t, t->held_out, logits, err));
@@ -130,14 +122,12 @@ ranking_evaluate(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmErro
 	qsort(r, (size_t) count, sizeof(Ranked), by_query_and_score);
 	for (int64_t i = 0, end; i < count; i = end)
 	{
-		q[queries] = (Query) {0};
 		for (end = i; end < count && r[end].query == r[i].query; end++)
-			q[queries].loss += plm_binary_loss(r[end].score, r[end].grade, NULL);
-		q[queries].n = end - i;
-		q[queries++].ndcg = query_ndcg(r + i, end - i);
+			;
+		q[queries++] = measure_query(t, r + i, end - i, grades);
 	}
 	*n = 2;
-	return plm_bootstrap(t, queries, samples, ranking_figures, q, *n, names, metrics, err);
+	return plm_trainer_bootstrap(t, queries, samples, ranking_figures, q, *n, names, metrics, err);
 }
 
 const PlmObjectiveCode plm_ranking = {

@@ -206,8 +206,11 @@ retrieval_open(PlmTrainer *t, PlmError *err)
 {
 	for (int i = 0; i < PLM_COUNT(t->options.matryoshka) && t->options.matryoshka[i] > 0; i++)
 		if (t->options.matryoshka[i] >= t->model.config.dimensions)
-			return plm_fail(err, PLM_EARG, 0, "a prefix of %" PRId32 " dimensions is not less than the embedding's %" PRId32,
-							t->options.matryoshka[i], t->model.config.dimensions);
+		{
+			plm_fail(err, PLM_EARG, 0, "a prefix of %" PRId32 " dimensions is not less than the embedding's %" PRId32,
+					 t->options.matryoshka[i], t->model.config.dimensions);
+			return plm_hint(err, "The full width is trained in any case.");
+		}
 	if (t->options.hard_negatives > 0)
 		return plm_take(&t->arena, plm_examples_count(t->train) * t->options.hard_negatives, sizeof(int32_t), &t->mined, err);
 	return PLM_OK;

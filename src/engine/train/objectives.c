@@ -47,7 +47,8 @@ real_range(const char *what, double value, double low, double high, PlmError *er
 {
 	if (value >= low && value <= high)
 		return PLM_OK;
-	return plm_fail(err, PLM_EARG, 0, "%s must be between %g and %g, not %g", what, low, high, value);
+	plm_fail(err, PLM_EARG, 0, "%s must be between %g and %g, not %g", what, low, high, value);
+	return plm_hint(err, "The default serves most trainings.");
 }
 
 static PlmStatus
@@ -73,6 +74,12 @@ plm_train_check(const PlmTrainOptions *o, PlmError *err)
 	PLM_TRY(real_range("the learning rate", o->learning_rate, 0, 10, err));
 	PLM_TRY(real_range("the share of warm-up", o->warmup, 0, 1, err));
 	PLM_TRY(real_range("the weight decay", o->weight_decay, 0, 1, err));
+	if (o->learning_rate * o->weight_decay >= 1)
+	{
+		plm_fail(err, PLM_EARG, 0, "a weight decay of %g at a learning rate of %g would turn weights round", o->weight_decay,
+				 o->learning_rate);
+		return plm_hint(err, "Their product must be less than 1; usual values are 0.01 and 0.0001.");
+	}
 	PLM_TRY(real_range("beta1", o->beta1, 0, 0.99999, err));
 	PLM_TRY(real_range("beta2", o->beta2, 0, 0.9999999, err));
 	PLM_TRY(real_range("epsilon", o->epsilon, 1e-20, 1, err));

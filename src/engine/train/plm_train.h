@@ -73,6 +73,8 @@ typedef struct PlmTrainOptions
 	bool		symmetric;		/* also from positives to queries */
 	int32_t		matryoshka[4];	/* widths of prefixes that are trained too (Kusupati et al. 2022); 0 ends */
 	int32_t		hard_negatives; /* of each query: mined anew at each epoch's begin by the model as it is then */
+	/* ranking */
+	double		grade_scale;	/* the grade that an example's number 1 stands for, in figures; 0: 1 */
 	/* machine */
 	size_t		memory_limit;	/* of everything that the trainer holds; 0: none */
 	int			threads;
@@ -150,7 +152,8 @@ typedef struct PlmStep
 } PlmStep;
 
 /*
- * One step of the optimiser.  PLM_ENUMERIC when loss or gradient is not finite: the weights are then those before the step.
+ * One step of the optimiser.  PLM_ENUMERIC when loss or gradient is not finite: the weights are then the last good ones, those
+ * before the update that led there (up to rounding), and plm_trainer_at() says one step less.
  * PLM_ECANCELLED within 100 ms of hook->stop: likewise, unless the update itself had begun; then the step counts as done
  * (see plm_trainer_at()), and whatever is called next first carries it to its end.
  */
@@ -166,7 +169,8 @@ typedef struct PlmMetric
 #define PLM_MAX_METRICS 12
 
 /*
- * On the held-out examples with the weights as they are; samples: of the bootstrap, 0 for no bounds.
+ * On the held-out examples with the weights as they are; samples: of the bootstrap, 0 for no bounds.  PLM_ENUMERIC when a
+ * figure is not finite; then as after such a step.
  *     masked          loss, accuracy [, next_accuracy]
  *     classification  accuracy, macro_f1, loss [, micro_f1 when multi-label]
  *     retrieval       mrr@10, recall@1, recall@10: of the positive among all held-out positives
@@ -179,6 +183,61 @@ PlmStatus	plm_trainer_evaluate(PlmTrainer *trainer, int samples, PlmMetric metri
 
 /* Keep the weights as they are as the best so far; plm_trainer_files() gives those, when there are any. */
 PlmStatus	plm_trainer_keep(PlmTrainer *trainer, PlmError *err);
+
+/* ---- figures, for the host's own evaluations too: train/figures.c, train/metrics.c ---- */
+
+/* Answers of a classifier, counted.  A list of classes is ascending, each once. */
+typedef struct PlmTally
+{
+	int32_t		labels;
+	int64_t    *counts;			/* (labels,3) the host's: right, said, true */
+	int64_t		cases, exact;
+} PlmTally;
+
+void		plm_tally_clear(PlmTally *tally);
+/* One case: its classes and those that the model says. */
+void		plm_tally_add(PlmTally *tally, const int32_t *truth, int32_t n_truth, const int32_t *said, int32_t n_said);
+double		plm_tally_accuracy(const PlmTally *tally);	/* share of the cases with exactly their classes */
+double		plm_tally_macro_f1(const PlmTally *tally);	/* mean over the classes that are true or said somewhere */
+double		plm_tally_micro_f1(const PlmTally *tally);	/* over all decisions */
+
+/* The classes that scores (labels) say, into said (labels): those from `least` on when several may be, else the largest.  Their number. */
+int32_t		plm_decide(const float *scores, int32_t labels, bool multi, float least, int32_t *said);
+
+typedef struct PlmRanked
+{
+	double		value;
+	int64_t		at;
+} PlmRanked;
+
+/* rank (n): from 1, equal values share the mean of theirs.  scratch: (n) */
+void		plm_ranks(const double *values, int64_t n, PlmRanked *scratch, double *rank);
+/* Pearson's, of the pairs pick[0 .. n - 1]; of ranks, it is Spearman's.  NaN when one of the two is constant. */
+double		plm_correlation(const double *x, const double *y, const int64_t *pick, int64_t n);
+/*
+ * Of documents with these grades, best first: gain 2^grade - 1, discount 1 / log2(rank + 1), over that of the best order.  NaN when
+ * no grade is above 0.  grades are in another order afterwards.
+ */
+double		plm_ndcg(double *grades, int64_t n, int64_t depth);
+double		plm_reciprocal_rank(int64_t rank, int64_t depth);	/* 0 beyond the depth */
+double		plm_picked_mean(const double *values, const int64_t *pick, int64_t n);
+
+/* Does candidate c come before `one`?  Of equal scores the earlier does: a model that finds everything alike finds nothing. */
+static inline bool
+plm_comes_before(const float *scores, int64_t c, int64_t one)
+{
+	return scores[c] > scores[one] || (scores[c] == scores[one] && c < one);
+}
+
+/* Figures of the n cases pick[0 .. n - 1], of which some may be there several times. */
+typedef void (*PlmFigures) (void *arg, const int64_t *pick, int64_t n, double *out);
+
+/*
+ * `count` named figures of n cases with 95 % bounds: the percentile bootstrap of `samples` draws, from the random stream `key`; without
+ * draws the bounds are the value.  Draws in which a figure is NaN do not count for it.
+ */
+PlmStatus	plm_bootstrap(PlmArena *arena, uint64_t key, int64_t n, int samples, PlmFigures figures, void *arg, int count,
+						  const char *const *names, PlmMetric *out, PlmError *err);
 
 /* ---- state: train/state.c ---- */
 

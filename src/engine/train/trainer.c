@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MICRO_TOKENS 4096		/* rows enough for full speed */
@@ -35,8 +36,11 @@ check_examples(const PlmTrainer *t, const PlmExamples *e, const char *what, PlmE
 		return plm_fail(err, PLM_EARG, 0, "an example has %" PRId32 " tokens, the model only %" PRId32 " positions",
 						plm_examples_longest(e), t->model.config.positions);
 	if (t->options.objective == PLM_LEARN_DISTILLED && plm_examples_target_width(e) != t->model.config.dimensions)
-		return plm_fail(err, PLM_EARG, 0, "the teacher's vectors have %" PRId32 " dimensions, the model's %" PRId32,
-						plm_examples_target_width(e), t->model.config.dimensions);
+	{
+		plm_fail(err, PLM_EARG, 0, "the teacher's vectors have %" PRId32 " dimensions, the model's %" PRId32,
+				 plm_examples_target_width(e), t->model.config.dimensions);
+		return plm_hint(err, "Take a base whose embeddings are as wide as the teacher's.");
+	}
 	return PLM_OK;
 }
 
@@ -239,38 +243,74 @@ plm_trainer_gradient(PlmTrainer *t, PlmTexts *texts, double *loss, PlmError *err
 }
 
 static PlmStatus
-not_finite(const PlmTrainer *t, const char *what, double value, PlmError *err)
+not_finite(const char *what, const char *when, int64_t step, double value, PlmError *err)
 {
-	plm_fail(err, PLM_ENUMERIC, 0, "the %s of step %" PRId64 " is %g", what, t->at_step + 1, value);
+	plm_fail(err, PLM_ENUMERIC, 0, "the %s %s step %" PRId64 " is %g", what, when, step, value);
 	return plm_hint(err, "A lower learning rate, a longer warm-up or clipping keep training from running away.");
+}
+
+/* Weights whose numbers came to nothing: those before the last update gave a finite loss, and are kept instead. */
+static PlmStatus
+last_good(PlmTrainer *t, PlmStatus status, PlmError *err)
+{
+	if (status == PLM_ENUMERIC)
+	{
+		if (err != NULL && err->hint[0] == '\0')
+			plm_hint(err, "A lower learning rate, a longer warm-up or clipping keep training from running away.");
+		plm_update_undo(t);
+	}
+	return status;
+}
+
+/* Loss and gradient of the step that comes next; both finite. */
+static PlmStatus
+find_gradient(PlmTrainer *t, PlmStep *out, PlmError *err)
+{
+	PlmTexts	texts;
+
+	PLM_TRY(plm_mine(t, err));
+	PLM_TRY(plm_texts_of_step(t, &texts, err));
+	PLM_TRY(plm_trainer_gradient(t, &texts, &out->loss, err));
+	out->tokens = texts.tokens;
+	if (!isfinite(out->loss))
+		return not_finite("loss", "of", t->at_step + 1, out->loss, err);
+	PLM_TRY(plm_gradient_norm(t, &out->gradient_norm, err));
+	return isfinite(out->gradient_norm) ? PLM_OK :
+		not_finite("norm of the gradient", "of", t->at_step + 1, out->gradient_norm, err);
 }
 
 PlmStatus
 plm_trainer_step(PlmTrainer *t, PlmStep *out, PlmError *err)
 {
-	PlmTexts	texts;
-	double		loss;
-	double		norm;
+	PlmStep		step = {0};
 	double		scale = 1;
-	double		rate;
 
 	PLM_TRY(plm_trainer_ready(t, err));
 	if (t->at_step >= t->steps)
 		return plm_fail(err, PLM_EARG, 0, "all %" PRId64 " steps are done", t->steps);
-	PLM_TRY(plm_mine(t, err));
-	PLM_TRY(plm_texts_of_step(t, &texts, err));
-	PLM_TRY(plm_trainer_gradient(t, &texts, &loss, err));
-	if (!isfinite(loss))
-		return not_finite(t, "loss", loss, err);
-	PLM_TRY(plm_gradient_norm(t, &norm, err));
-	if (!isfinite(norm))
-		return not_finite(t, "norm of the gradient", norm, err);
-	if (t->options.clip > 0 && norm > t->options.clip)
-		scale = t->options.clip / norm;
-	rate = plm_learning_rate(t, t->at_step);
-	*out = (PlmStep) {.step = t->at_step + 1, .loss = loss, .learning_rate = rate, .gradient_norm = norm,
-	.tokens = texts.tokens, .last = t->at_step + 1 == t->steps};
-	return plm_update(t, rate, scale, err);
+	PLM_TRY(last_good(t, find_gradient(t, &step, err), err));
+	if (t->options.clip > 0 && step.gradient_norm > t->options.clip)
+		scale = t->options.clip / step.gradient_norm;
+	step.step = t->at_step + 1;
+	step.learning_rate = plm_learning_rate(t, t->at_step);
+	step.last = step.step == t->steps;
+	*out = step;
+	return plm_update(t, step.learning_rate, scale, err);
+}
+
+static PlmStatus
+find_figures(PlmTrainer *t, int samples, PlmMetric *metrics, int *n, PlmError *err)
+{
+	PLM_TRY(t->code->evaluate(t, samples, metrics, n, err));
+	for (int i = 0; i < *n; i++)
+		if (!isfinite(metrics[i].value))
+		{
+			char		what[64];
+
+			snprintf(what, sizeof(what), "held-out %s", metrics[i].name);
+			return not_finite(what, "after", t->at_step, metrics[i].value, err);
+		}
+	return PLM_OK;
 }
 
 PlmStatus
@@ -281,7 +321,7 @@ plm_trainer_evaluate(PlmTrainer *t, int samples, PlmMetric metrics[PLM_MAX_METRI
 	if (t->held_out == NULL)
 		return plm_fail(err, PLM_EARG, 0, "there are no held-out examples to evaluate on");
 	PLM_TRY(plm_trainer_ready(t, err));
-	return t->code->evaluate(t, samples, metrics, n, err);
+	return last_good(t, find_figures(t, samples, metrics, n, err), err);
 }
 
 PlmStatus
@@ -291,7 +331,7 @@ plm_trainer_keep(PlmTrainer *t, PlmError *err)
 	if (t->best == NULL)
 	{
 		share_limit(t, &t->arena);
-		PLM_TRY(plm_take(&t->arena, t->n_w, sizeof(float), &t->best, err));
+		PLM_TRY(plm_take_zeroed(t, t->n_w, &t->best, err));
 	}
 	memcpy(t->best, t->w, (size_t) t->n_w * sizeof(float));
 	t->has_best = true;

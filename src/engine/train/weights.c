@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE_FLOATS 65536		/* of an update, between two polls */
+#define PIECE_FLOATS 65536		/* of an update or a draw, between two polls */
 #define SLOT_ALIGN 16
 
 int64_t
@@ -189,26 +189,41 @@ cut_pieces(PlmTrainer *t, PlmError *err)
 	return plm_take(&t->arena, t->n_pieces, 1, &t->piece_done, err);
 }
 
-static PlmStatus
-zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
+PlmStatus
+plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
 {
-	PLM_TRY(plm_take(&t->arena, n, sizeof(float), out, err));
-	memset(*out, 0, (size_t) n * sizeof(float));
+	PlmRun		run;
+	PlmWorker	worker = plm_main_worker(&run, t->options.hook);
+	float	   *p;
+
+	PLM_TRY(plm_take(&t->arena, n, sizeof(float), &p, err));
+	for (int64_t i = 0; i < n; i += PIECE_FLOATS)
+	{
+		if (plm_stopped(&worker))
+			return plm_cancelled(err);
+		memset(p + i, 0, (size_t) (n - i < PIECE_FLOATS ? n - i : PIECE_FLOATS) * sizeof(float));
+	}
+	*out = p;
 	return PLM_OK;
 }
 
 /* ---- first values ---- */
 
 /* Drawn as the reference library draws them: normal with deviation 0.02; norms at 1 and 0, biases at 0. */
-static void
-draw(const PlmTrainer *t, const PlmParam *p, uint64_t number, float *to)
+static PlmStatus
+draw(const PlmTrainer *t, const PlmParam *p, uint64_t number, PlmWorker *worker, float *to, PlmError *err)
 {
 	size_t		len = strlen(p->spec->role);
 	bool		gain = len > 2 && strcmp(p->spec->role + len - 2, ".g") == 0;
 	uint64_t	key = plm_stream(t->options.seed, PLM_STREAM_WEIGHTS, number);
 
 	for (int64_t i = 0; i < p->rows * p->cols; i++)
+	{
+		if (i % PIECE_FLOATS == 0 && plm_stopped(worker))
+			return plm_cancelled(err);
 		to[i] = p->rank == 2 ? (float) (0.02 * plm_random_normal(key, (uint64_t) i)) : gain ? 1.0f : 0.0f;
+	}
+	return PLM_OK;
 }
 
 static const PlmParam *
@@ -246,7 +261,7 @@ first_values(PlmTrainer *t, const PlmParamPlan *base, bool same_labels, PlmError
 		if (from != NULL)
 			PLM_TRY(plm_param_read(from, to, &t->step, err));
 		else
-			draw(t, p, (uint64_t) i, to);
+			PLM_TRY(draw(t, p, (uint64_t) i, &worker, to, err));
 	}
 	for (int64_t i = 0; i < t->n_adapters; i++)
 	{
@@ -423,20 +438,25 @@ open_weights(PlmTrainer *t, const PlmTrainBase *base, const PlmText *labels, Plm
 	{
 		m->part[part] = t->plan.part[part];
 		if (is_used(t, (PlmPart) part) && part != PLM_PART_DENSE && !m->part[part])
-			return plm_fail(err, PLM_EARG, 0, "a model of type \"%s\" has no head for %s", m->config.model_type,
-							t->options.next_sentence ? "next-sentence prediction" : t->code->name);
+		{
+			plm_fail(err, PLM_EARG, 0, "a model of type \"%s\" has no head for %s", m->config.model_type,
+					 t->options.next_sentence ? "next-sentence prediction" : t->code->name);
+			return plm_hint(err, "Take a base of type \"bert\"%s.", t->options.next_sentence ? ", or texts without a second one" : "");
+		}
 	}
 	t->embeddings_train = t->options.frozen_layers < 0 && t->options.lora_rank == 0;
 	t->first_layer = t->options.frozen_layers < 0 ? 0 : t->options.frozen_layers;
 	if (t->first_layer > m->config.layers)
-		return plm_fail(err, PLM_EARG, 0, "%" PRId32 " layers cannot be frozen: the model has %" PRId32, t->first_layer,
-						m->config.layers);
+	{
+		plm_fail(err, PLM_EARG, 0, "%" PRId32 " layers cannot be frozen: the model has %" PRId32, t->first_layer, m->config.layers);
+		return plm_hint(err, "Freezing %" PRId32 " trains the head alone.", m->config.layers);
+	}
 	PLM_TRY(lay_out(t, err));
 	PLM_TRY(cut_pieces(t, err));
-	PLM_TRY(zeroed(t, t->n_w, &t->w, err));
-	PLM_TRY(zeroed(t, t->n_g, &t->g, err));
-	PLM_TRY(zeroed(t, t->n_trained, &t->m, err));
-	PLM_TRY(zeroed(t, t->n_trained, &t->v, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_w, &t->w, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_g, &t->g, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->m, err));
+	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->v, err));
 	same_labels = t->code->task == PLM_TASK_RANKING ? t->base_config.labels == 1 : same_names(base, &t->base_config, labels);
 	return first_values(t, has ? &from : NULL, same_labels, err);
 }
