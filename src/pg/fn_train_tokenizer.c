@@ -6,6 +6,8 @@
  */
 #include "catalog.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
