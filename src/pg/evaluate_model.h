@@ -64,7 +64,10 @@ double	   *plmpg_evaluation_scores(PlmpgEvaluation *e, const PlmpgExamples *r);
 
 /* accuracy: all classes of a case right; macro_f1, or micro_f1 of a model for several labels. */
 void		plmpg_evaluate_classes(PlmpgEvaluation *e);
-/* spearman and pearson of scores and numbers.  The bounds of spearman draw from the ranks among all pairs. */
+/*
+ * spearman and pearson of scores and numbers; static_spearman, of the cosines of the mean embeddings before any layer, as a baseline
+ * for models without a ranking head.  The bounds of spearman draw from the ranks among all pairs.
+ */
 void		plmpg_evaluate_similarity(PlmpgEvaluation *e);
 /* nDCG@10 of each query's own documents; queries without a document above grade 0 say nothing. */
 void		plmpg_evaluate_ranking(PlmpgEvaluation *e);

@@ -6,6 +6,8 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "fn.h"
+
 /* Figures that are means of a number of each case. */
 typedef struct Means
 {
@@ -88,10 +90,16 @@ plmpg_evaluate_classes(PlmpgEvaluation *e)
 
 /* ---- similarity ---- */
 
+enum
+{
+	WANTED, SAID, STATIC, PAIR_SCORES
+};
+
 typedef struct Pairs
 {
-	const double *value[2];
-	const double *rank[2];
+	const double *value[PAIR_SCORES];
+	const double *rank[PAIR_SCORES];
+	bool		baseline;
 } Pairs;
 
 static void
@@ -99,30 +107,48 @@ pair_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 {
 	const Pairs *p = arg;
 
-	out[0] = plm_correlation(p->rank[0], p->rank[1], pick, n);
-	out[1] = plm_correlation(p->value[0], p->value[1], pick, n);
+	out[0] = plm_correlation(p->rank[SAID], p->rank[WANTED], pick, n);
+	out[1] = plm_correlation(p->value[SAID], p->value[WANTED], pick, n);
+	if (p->baseline)
+		out[2] = plm_correlation(p->rank[STATIC], p->rank[WANTED], pick, n);
+}
+
+/* Cosines of the means of the two texts' embeddings, before any layer. */
+static const double *
+static_scores(PlmpgEvaluation *e, const PlmpgExamples *r)
+{
+	double	   *out = plmpg_take(&e->budget, r->n, sizeof(double));
+	int64		d = e->model->config->dimensions;
+	float	   *a = plmpg_evaluation_embed(e, r->first, r->n, PLM_KIND_STATIC);
+	float	   *b = plmpg_evaluation_embed(e, r->second, r->n, PLM_KIND_STATIC);
+
+	for (int64 i = 0; i < r->n; i++)
+		out[i] = plm_dot(a + i * d, b + i * d, d);
+	return out;
 }
 
 void
 plmpg_evaluate_similarity(PlmpgEvaluation *e)
 {
-	static const char *const names[] = {"spearman", "pearson"};
+	static const char *const names[] = {"spearman", "pearson", "static_spearman"};
 	PlmpgExamples r = {0};
-	Pairs		p;
+	Pairs		p = {.baseline = !plmpg_ranks(e->model)};
 	PlmRanked  *scratch;
 
 	plmpg_evaluation_rows(e, &r);
-	p.value[0] = plmpg_evaluation_scores(e, &r);
-	p.value[1] = r.number;
+	p.value[WANTED] = r.number;
+	p.value[SAID] = plmpg_evaluation_scores(e, &r);
+	if (p.baseline)
+		p.value[STATIC] = static_scores(e, &r);
 	scratch = plmpg_take(&e->budget, r.n, sizeof(PlmRanked));
-	for (int k = 0; k < 2; k++)
+	for (int k = 0; k < (p.baseline ? PAIR_SCORES : STATIC); k++)
 	{
 		double	   *rank = plmpg_take(&e->budget, r.n, sizeof(double));
 
 		plm_ranks(p.value[k], r.n, scratch, rank);
 		p.rank[k] = rank;
 	}
-	plmpg_put_figures(e, r.n, pair_figures, &p, 2, names);
+	plmpg_put_figures(e, r.n, pair_figures, &p, p.baseline ? 3 : 2, names);
 }
 
 /* ---- queries and their documents ---- */

@@ -53,7 +53,8 @@ typedef struct PlmOptions
 
 typedef enum PlmKind
 {
-	PLM_KIND_DOCUMENT = 0, PLM_KIND_QUERY
+	PLM_KIND_DOCUMENT = 0, PLM_KIND_QUERY,
+	PLM_KIND_STATIC				/* before any layer: words and positions alone, as a baseline for what the layers add */
 } PlmKind;
 
 /* One input: a text, or a pair when second.data is not NULL.  data NULL in first: skipped, its row is not written. */
