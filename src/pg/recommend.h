@@ -39,11 +39,11 @@ plmpg_part(double value, double best)
 	return best > 0 ? value / best : 0;
 }
 
-/* So many candidates are put in order: enough for the reserve when the source has lost some of them. */
+/* So many candidates are put in order: enough for the list, or its reserve, when the source has lost some of them. */
 static inline int64
 plmpg_recommend_front(const PlmpgRecommending *r)
 {
-	return PLMPG_POOL * r->most + 16;
+	return (r->reserve ? PLMPG_POOL * r->most : r->most) + 16;
 }
 
 /* May a row be shown, by rows first? */
