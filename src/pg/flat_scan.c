@@ -11,6 +11,7 @@
 
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "commands/defrem.h"
@@ -26,7 +27,7 @@
 #include "flat_page.h"
 
 /* Entries of the first batch, and how many times more each further one has. */
-#define FIRST_BATCH 1000
+#define FIRST_BATCH 4000
 #define MORE 8
 
 /* What the bound of an entry says. */
@@ -57,6 +58,7 @@ typedef struct FlatSearch
 	int64		n;
 	int64		given;			/* of the batch */
 	bool		heaped;			/* the batch is full, and its worst entry on top */
+	uint32		passes;
 	bool		begun;
 	Entry		last;			/* of the batch before */
 	bool		again;			/* there was such a batch */
@@ -145,22 +147,86 @@ read_bare(FlatSearch *s, Page page)
 	}
 }
 
+/*
+ * Where a backend has found the pages of an index.  Looking a page up costs as much as multiplying it: buffers are tried first
+ * that had it before.  Lives as long as the relcache entry, which may go whenever catalogs are read.
+ */
+typedef struct Places
+{
+	BlockNumber n;
+	Buffer		buffer[FLEXIBLE_ARRAY_MEMBER];	/* InvalidBuffer: not known */
+} Places;
+
+static void
+make_places(Relation index, BlockNumber blocks)
+{
+	Places	   *old = index->rd_amcache;
+	BlockNumber n = blocks + blocks / 8;
+	Places	   *places;
+
+	if (old != NULL && old->n >= blocks)
+		return;
+	places = MemoryContextAllocExtended(index->rd_indexcxt, offsetof(Places, buffer) + (Size) n * sizeof(Buffer),
+										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	places->n = n;
+	if (old != NULL)
+	{
+		memcpy(places->buffer, old->buffer, old->n * sizeof(Buffer));
+		pfree(old);
+	}
+	index->rd_amcache = places;
+}
+
+/*
+ * Pin a page and have its bytes brought nearer.  A page that is pinned where it was does not count as used again, which would let
+ * the pages of a busy index be evicted: each is looked up in full now and then.
+ */
+static Buffer
+pin_page(FlatSearch *s, BlockNumber block)
+{
+	Places	   *places = s->index->rd_amcache;
+	Buffer		buffer = places != NULL && block < places->n && (block + s->passes) % 16 != 0 ? places->buffer[block] : InvalidBuffer;
+	const char *page;
+
+	if (buffer == InvalidBuffer || !plmpg_pin_recent(s->index, block, buffer))
+	{
+		buffer = ReadBuffer(s->index, block);
+		places = s->index->rd_amcache;
+		if (places != NULL && block < places->n)
+			places->buffer[block] = buffer;
+	}
+	page = (const char *) BufferGetPage(buffer);
+	for (int at = 0; at < BLCKSZ; at += 64)
+		__builtin_prefetch(page + at);
+	return buffer;
+}
+
+/* Pages that are pinned before they are read. */
+#define AHEAD 2
+
 /* Pages that are added meanwhile hold rows that are younger than the snapshot. */
 static void
 pass(FlatSearch *s)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(s->index);
 	int			dimensions = flat_read_meta(s->index).dimensions;
+	Buffer		pinned[AHEAD + 1];
+	BlockNumber next = FLAT_META_BLOCK + 1;
 
 	s->n = s->given = 0;
 	s->heaped = false;
-	for (BlockNumber block = FLAT_META_BLOCK + 1; block < blocks; block++)
+	s->passes++;
+	make_places(s->index, blocks);
+	for (BlockNumber block = next; block < blocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = flat_read_page(s->index, block, BUFFER_LOCK_SHARE, NULL, &dimensions);
+		for (; next < blocks && next <= block + AHEAD; next++)
+			pinned[next % (AHEAD + 1)] = pin_page(s, next);
+		buffer = pinned[block % (AHEAD + 1)];
+		flat_lock_page(s->index, buffer, BUFFER_LOCK_SHARE, &dimensions);
 		page = BufferGetPage(buffer);
 		if (!PageIsNew(page) && flat_opaque(page)->kind == FLAT_CODES)
 			read_codes(s, page, dimensions);
@@ -204,6 +270,7 @@ search_on(Relation index)
 	s->index = index;
 	s->context = CurrentMemoryContext;
 	s->what = FLAT_NULL;
+	s->passes = (uint32) (plmpg_random() * 16);
 	return s;
 }
 
@@ -314,13 +381,18 @@ plmpg_flat_end(IndexScanDesc scan)
 
 /* ---- the extension's own scans ---- */
 
-/* Is it a complete product_flat index on this column alone? */
+/*
+ * Is it a complete product_flat index on this column alone, that serves old snapshots as well?  One built over updates that it
+ * does not know of does not: the planner has the same condition.
+ */
 static bool
 serves(Oid indexid, AttrNumber column, Oid am)
 {
 	Relation	index = index_open(indexid, AccessShareLock);
 	bool		serves = index->rd_rel->relam == am && index->rd_index->indisvalid && index->rd_index->indnatts == 1 &&
-		index->rd_index->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
+		index->rd_index->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL &&
+		(!index->rd_index->indcheckxmin ||
+		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
 
 	index_close(index, NoLock);
 	return serves;

@@ -22,7 +22,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION vector(seed int, n int DEFAULT 96) RETURNS real[] LANGUAGE sql IMMUTABLE AS $$
 	SELECT array_agg((sin(seed % 5 * 1000 + i * 7.31) + 0.4 * sin(seed * 91.7 + i * i * 0.37))::real ORDER BY i) FROM generate_series(1, n) AS i $$;
 CREATE TABLE item (id serial PRIMARY KEY, embedding real[]);
-INSERT INTO item (embedding) SELECT vector(i) FROM generate_series(1, 2000) AS i;
+INSERT INTO item (embedding) SELECT vector(i) FROM generate_series(1, 6000) AS i;
 INSERT INTO item (embedding) VALUES (NULL), (NULL);
 CREATE INDEX item_flat ON item USING product_flat (embedding);
 CREATE UNLOGGED TABLE quick (id int, embedding real[]);
