@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pgstat.h"
+#include "storage/buf_internals.h"
 #include "storage/predicate.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -118,14 +119,14 @@ offer(FlatSearch *s, float bound, Known known, const ItemPointerData *tid)
 /* ---- a pass ---- */
 
 static void
-read_codes(FlatSearch *s, Page page, int dimensions)
+read_codes(FlatSearch *s, Page page, int dimensions, Page next)
 {
 	FlatCodes	c = flat_codes(page, dimensions);
 	int			n = flat_opaque(page)->count;
 	float		bounds[FLAT_MAX_ROOM];
 
 	if (s->what == dimensions)
-		plm_code_bounds(&s->query, n, c.codes, c.scale, c.residual, bounds);
+		plm_code_bounds(&s->query, n, c.codes, c.scale, c.residual, bounds, next == NULL ? NULL : next + FLAT_CODES_AT);
 	for (int i = 0; i < n; i++)
 		if (s->what != dimensions)
 			offer(s, s->what == FLAT_NULL ? -INFINITY : INFINITY, s->what == FLAT_NULL ? KNOWN_NULL : KNOWN_ERROR, &c.tid[i]);
@@ -177,9 +178,13 @@ make_places(Relation index, BlockNumber blocks)
 	index->rd_amcache = places;
 }
 
+/* So far ahead of those that are pinned is looked. */
+#define FURTHER 6
+
 /*
- * Pin a page and have its bytes brought nearer.  A page that is pinned where it was does not count as used again, which would let
- * the pages of a busy index be evicted: each is looked up in full now and then.
+ * Pin a page.  One that is pinned where it was does not count as used again, which would let the pages of a busy index be evicted:
+ * each is looked up in full now and then.  What is needed soon is fetched from memory: the descriptor of a buffer further on, and
+ * both ends of the page; its codes are, while those of the page before are multiplied.
  */
 static Buffer
 pin_page(FlatSearch *s, BlockNumber block)
@@ -196,8 +201,11 @@ pin_page(FlatSearch *s, BlockNumber block)
 			places->buffer[block] = buffer;
 	}
 	page = (const char *) BufferGetPage(buffer);
-	for (int at = 0; at < BLCKSZ; at += 64)
+	__builtin_prefetch(page);
+	for (int at = FLAT_PAGE_END - 256; at < BLCKSZ; at += 64)
 		__builtin_prefetch(page + at);
+	if (places != NULL && block + FURTHER < places->n && places->buffer[block + FURTHER] > 0)
+		__builtin_prefetch(GetBufferDescriptor(places->buffer[block + FURTHER] - 1));
 	return buffer;
 }
 
@@ -229,7 +237,7 @@ pass(FlatSearch *s)
 		flat_lock_page(s->index, buffer, BUFFER_LOCK_SHARE, &dimensions);
 		page = BufferGetPage(buffer);
 		if (!PageIsNew(page) && flat_opaque(page)->kind == FLAT_CODES)
-			read_codes(s, page, dimensions);
+			read_codes(s, page, dimensions, block + 1 < blocks ? BufferGetPage(pinned[(block + 1) % (AHEAD + 1)]) : NULL);
 		else if (!PageIsNew(page))
 			read_bare(s, page);
 		UnlockReleaseBuffer(buffer);
