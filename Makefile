@@ -11,6 +11,7 @@
 #   make bench       speed of the engine, percent of this machine's peak
 #   make bench-train  a training step beside PyTorch's, when Debian's python3-torch is there
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
+#   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
 #   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning; stop it, call it again
 #   make demo-psql   psql on the demo database of the last "make demo"
@@ -97,7 +98,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak crash-training stress bench-catalog evaluate model demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate model demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -110,7 +111,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog evaluate model
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate model
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -122,6 +123,9 @@ test: deps
 
 bench-catalog: deps
 	@MAKE="$(MAKE)" test/lib/bench_catalog.sh
+
+bench-flat: deps
+	@MAKE="$(MAKE)" test/lib/bench_flat.sh
 
 model: deps
 	@MAKE="$(MAKE)" test/lib/model.sh

@@ -49,6 +49,13 @@
 #define plmpg_random() pg_prng_double(&pg_global_prng_state)
 #endif
 
+/* Pin a page by the buffer that it was in; false when it no longer is. */
+#if PG_VERSION_NUM >= 160000
+#define plmpg_pin_recent(rel, block, buffer) ReadRecentBuffer((rel)->rd_locator, MAIN_FORKNUM, block, buffer)
+#else
+#define plmpg_pin_recent(rel, block, buffer) ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, block, buffer)
+#endif
+
 /* VACUUM's pause between pages; from 18 on it is told whether it is ANALYZE's. */
 #if PG_VERSION_NUM >= 180000
 #define plmpg_vacuum_delay() vacuum_delay_point(false)

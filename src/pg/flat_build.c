@@ -181,7 +181,7 @@ page_with_room(Relation index, FlatKind kind, int dimensions)
 		BlockNumber block = GetFreeIndexPage(index);
 		Page		page;
 
-		if (block == InvalidBlockNumber)
+		if (block == InvalidBlockNumber || block >= RelationGetNumberOfBlocks(index))
 			break;
 		buffer = ReadBuffer(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);

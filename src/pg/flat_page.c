@@ -115,10 +115,9 @@ flat_check_page(Relation index, BlockNumber block, Page page, int dimensions)
 				 errhint("REINDEX it.")));
 }
 
-Buffer
-flat_read_page(Relation index, BlockNumber block, int mode, BufferAccessStrategy strategy, int *dimensions)
+void
+flat_lock_page(Relation index, Buffer buffer, int mode, int *dimensions)
 {
-	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 	Page		page = BufferGetPage(buffer);
 
 	LockBuffer(buffer, mode);
@@ -131,8 +130,7 @@ flat_read_page(Relation index, BlockNumber block, int mode, BufferAccessStrategy
 		LockBuffer(buffer, mode);
 	}
 	if (!PageIsNew(page))
-		flat_check_page(index, block, page, *dimensions);
-	return buffer;
+		flat_check_page(index, BufferGetBlockNumber(buffer), page, *dimensions);
 }
 
 FlatCodes

@@ -113,10 +113,10 @@ void		flat_init_page(Page page, FlatKind kind);
 FlatMeta	flat_read_meta(Relation index);
 
 /*
- * A page, pinned and locked in this mode, and checked unless it is new.  dimensions: of the index as last seen; when they were 0
- * and the page shows that they no longer are, they are read again.
+ * Lock a pinned page in this mode, and check it unless it is new.  dimensions: of the index as last seen; when they were 0 and the
+ * page shows that they no longer are, they are read again.
  */
-Buffer		flat_read_page(Relation index, BlockNumber block, int mode, BufferAccessStrategy strategy, int *dimensions);
+void		flat_lock_page(Relation index, Buffer buffer, int mode, int *dimensions);
 
 /* ERROR when a page, not new, is not what this index has: with its dimensions, where it is one of codes. */
 void		flat_check_page(Relation index, BlockNumber block, Page page, int dimensions);

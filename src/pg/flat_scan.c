@@ -11,6 +11,7 @@
 
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "commands/defrem.h"
@@ -18,6 +19,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pgstat.h"
+#include "storage/buf_internals.h"
 #include "storage/predicate.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -26,7 +28,7 @@
 #include "flat_page.h"
 
 /* Entries of the first batch, and how many times more each further one has. */
-#define FIRST_BATCH 1000
+#define FIRST_BATCH 4000
 #define MORE 8
 
 /* What the bound of an entry says. */
@@ -57,6 +59,7 @@ typedef struct FlatSearch
 	int64		n;
 	int64		given;			/* of the batch */
 	bool		heaped;			/* the batch is full, and its worst entry on top */
+	uint32		passes;
 	bool		begun;
 	Entry		last;			/* of the batch before */
 	bool		again;			/* there was such a batch */
@@ -116,14 +119,14 @@ offer(FlatSearch *s, float bound, Known known, const ItemPointerData *tid)
 /* ---- a pass ---- */
 
 static void
-read_codes(FlatSearch *s, Page page, int dimensions)
+read_codes(FlatSearch *s, Page page, int dimensions, Page next)
 {
 	FlatCodes	c = flat_codes(page, dimensions);
 	int			n = flat_opaque(page)->count;
 	float		bounds[FLAT_MAX_ROOM];
 
 	if (s->what == dimensions)
-		plm_code_bounds(&s->query, n, c.codes, c.scale, c.residual, bounds);
+		plm_code_bounds(&s->query, n, c.codes, c.scale, c.residual, bounds, next == NULL ? NULL : next + FLAT_CODES_AT);
 	for (int i = 0; i < n; i++)
 		if (s->what != dimensions)
 			offer(s, s->what == FLAT_NULL ? -INFINITY : INFINITY, s->what == FLAT_NULL ? KNOWN_NULL : KNOWN_ERROR, &c.tid[i]);
@@ -145,25 +148,96 @@ read_bare(FlatSearch *s, Page page)
 	}
 }
 
+/*
+ * Where a backend has found the pages of an index.  Looking a page up costs as much as multiplying it: buffers are tried first
+ * that had it before.  Lives as long as the relcache entry, which may go whenever catalogs are read.
+ */
+typedef struct Places
+{
+	BlockNumber n;
+	Buffer		buffer[FLEXIBLE_ARRAY_MEMBER];	/* InvalidBuffer: not known */
+} Places;
+
+static void
+make_places(Relation index, BlockNumber blocks)
+{
+	Places	   *old = index->rd_amcache;
+	BlockNumber n = blocks + blocks / 8;
+	Places	   *places;
+
+	if (old != NULL && old->n >= blocks)
+		return;
+	places = MemoryContextAllocExtended(index->rd_indexcxt, offsetof(Places, buffer) + (Size) n * sizeof(Buffer),
+										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	places->n = n;
+	if (old != NULL)
+	{
+		memcpy(places->buffer, old->buffer, old->n * sizeof(Buffer));
+		pfree(old);
+	}
+	index->rd_amcache = places;
+}
+
+/* So far ahead of those that are pinned is looked. */
+#define FURTHER 6
+
+/*
+ * Pin a page.  One that is pinned where it was does not count as used again, which would let the pages of a busy index be evicted:
+ * each is looked up in full now and then.  What is needed soon is fetched from memory: the descriptor of a buffer further on, and
+ * both ends of the page; its codes are, while those of the page before are multiplied.
+ */
+static Buffer
+pin_page(FlatSearch *s, BlockNumber block)
+{
+	Places	   *places = s->index->rd_amcache;
+	Buffer		buffer = places != NULL && block < places->n && (block + s->passes) % 16 != 0 ? places->buffer[block] : InvalidBuffer;
+	const char *page;
+
+	if (buffer == InvalidBuffer || !plmpg_pin_recent(s->index, block, buffer))
+	{
+		buffer = ReadBuffer(s->index, block);
+		places = s->index->rd_amcache;
+		if (places != NULL && block < places->n)
+			places->buffer[block] = buffer;
+	}
+	page = (const char *) BufferGetPage(buffer);
+	__builtin_prefetch(page);
+	for (int at = FLAT_PAGE_END - 256; at < BLCKSZ; at += 64)
+		__builtin_prefetch(page + at);
+	if (places != NULL && block + FURTHER < places->n && places->buffer[block + FURTHER] > 0)
+		__builtin_prefetch(GetBufferDescriptor(places->buffer[block + FURTHER] - 1));
+	return buffer;
+}
+
+/* Pages that are pinned before they are read. */
+#define AHEAD 2
+
 /* Pages that are added meanwhile hold rows that are younger than the snapshot. */
 static void
 pass(FlatSearch *s)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(s->index);
 	int			dimensions = flat_read_meta(s->index).dimensions;
+	Buffer		pinned[AHEAD + 1];
+	BlockNumber next = FLAT_META_BLOCK + 1;
 
 	s->n = s->given = 0;
 	s->heaped = false;
-	for (BlockNumber block = FLAT_META_BLOCK + 1; block < blocks; block++)
+	s->passes++;
+	make_places(s->index, blocks);
+	for (BlockNumber block = next; block < blocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = flat_read_page(s->index, block, BUFFER_LOCK_SHARE, NULL, &dimensions);
+		for (; next < blocks && next <= block + AHEAD; next++)
+			pinned[next % (AHEAD + 1)] = pin_page(s, next);
+		buffer = pinned[block % (AHEAD + 1)];
+		flat_lock_page(s->index, buffer, BUFFER_LOCK_SHARE, &dimensions);
 		page = BufferGetPage(buffer);
 		if (!PageIsNew(page) && flat_opaque(page)->kind == FLAT_CODES)
-			read_codes(s, page, dimensions);
+			read_codes(s, page, dimensions, block + 1 < blocks ? BufferGetPage(pinned[(block + 1) % (AHEAD + 1)]) : NULL);
 		else if (!PageIsNew(page))
 			read_bare(s, page);
 		UnlockReleaseBuffer(buffer);
@@ -204,6 +278,7 @@ search_on(Relation index)
 	s->index = index;
 	s->context = CurrentMemoryContext;
 	s->what = FLAT_NULL;
+	s->passes = (uint32) (plmpg_random() * 16);
 	return s;
 }
 
@@ -314,13 +389,18 @@ plmpg_flat_end(IndexScanDesc scan)
 
 /* ---- the extension's own scans ---- */
 
-/* Is it a complete product_flat index on this column alone? */
+/*
+ * Is it a complete product_flat index on this column alone, that serves old snapshots as well?  One built over updates that it
+ * does not know of does not: the planner has the same condition.
+ */
 static bool
 serves(Oid indexid, AttrNumber column, Oid am)
 {
 	Relation	index = index_open(indexid, AccessShareLock);
 	bool		serves = index->rd_rel->relam == am && index->rd_index->indisvalid && index->rd_index->indnatts == 1 &&
-		index->rd_index->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
+		index->rd_index->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL &&
+		(!index->rd_index->indcheckxmin ||
+		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
 
 	index_close(index, NoLock);
 	return serves;

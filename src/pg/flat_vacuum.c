@@ -52,7 +52,8 @@ plmpg_flat_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulk
 		bool		room = true;
 
 		plmpg_vacuum_delay();
-		buffer = flat_read_page(index, block, BUFFER_LOCK_EXCLUSIVE, info->strategy, &dimensions);
+		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, info->strategy);
+		flat_lock_page(index, buffer, BUFFER_LOCK_EXCLUSIVE, &dimensions);
 		page = BufferGetPage(buffer);
 		if (!PageIsNew(page))
 		{

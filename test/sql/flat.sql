@@ -14,7 +14,7 @@ CREATE FUNCTION vector(seed int, n int, spread float8 DEFAULT 1) RETURNS real[] 
 	SELECT array_agg((sin(seed % 7 * 1000 + i * 7.31) + spread * sin(seed * 91.7 + i * i * 0.37 + seed * i * 1.13))::real ORDER BY i)
 	FROM generate_series(1, n) AS i $$;
 CREATE TABLE item (id int PRIMARY KEY, kind int, embedding real[]);
-INSERT INTO item SELECT i, i % 100, vector(i - i % 10 / 9, 70, 0.3) FROM generate_series(1, 3000) AS i;
+INSERT INTO item SELECT i, i % 100, vector(i - i % 10 / 9, 70, 0.3) FROM generate_series(1, 9000) AS i;
 CREATE INDEX item_flat ON item USING product_flat (embedding);
 VACUUM ANALYZE item;
 
@@ -50,10 +50,10 @@ BEGIN
 END
 $$;
 
-SELECT q, most, differ('item', vector(q, 70, 0.5), most) FROM unnest('{1,17,2999,77777}'::int[]) AS q, unnest('{1,10,400}'::int[]) AS most
+SELECT q, most, differ('item', vector(q, 70, 0.5), most) FROM unnest('{1,17,8999,77777}'::int[]) AS q, unnest('{1,10,400}'::int[]) AS most
 WHERE differ('item', vector(q, 70, 0.5), most) IS NOT NULL;
 -- a row that is there, many equal, more than there are, more than a batch
-SELECT differ('item', (SELECT embedding FROM item WHERE id = 1239), 30), differ('item', vector(5, 70), 5000), differ('item', vector(5, 70), 2999);
+SELECT differ('item', (SELECT embedding FROM item WHERE id = 1239), 30), differ('item', vector(5, 70), 20000), differ('item', vector(5, 70), 8999);
 SELECT differ('item', vector(6, 70), 10, 'kind = 42'), differ('item', vector(6, 70), 10, 'kind < 0'),
 	differ('item', vector(6, 70), 30, 'id % 500 = 3');
 -- the same on each level of instructions
@@ -89,21 +89,21 @@ RESET enable_seqscan;
 -- ---- rows come and go ----
 DELETE FROM item WHERE id % 3 = 0;
 UPDATE item SET embedding = vector(id + 5, 70, 0.2) WHERE id % 7 = 0;
-INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(4001, 4300) AS i;
-SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 4000) FROM unnest('{3,9}'::int[]) AS q;
+INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(10001, 10900) AS i;
+SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 20000) FROM unnest('{3,9}'::int[]) AS q;
 SELECT pg_relation_size('item_flat') AS size \gset
 VACUUM item;
-SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 4000) FROM unnest('{3,9}'::int[]) AS q;
+SELECT differ('item', vector(q, 70), 60), differ('item', vector(q, 70), 20000) FROM unnest('{3,9}'::int[]) AS q;
 -- what was freed is used
-INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(5001, 5900) AS i;
-SELECT pg_relation_size('item_flat') = :size AS same_size, differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 5000);
+INSERT INTO item SELECT i, i % 100, vector(i, 70, 0.4) FROM generate_series(11001, 13900) AS i;
+SELECT pg_relation_size('item_flat') = :size AS same_size, differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 20000);
 BEGIN;
-DELETE FROM item WHERE id > 5000;
+DELETE FROM item WHERE id > 11000;
 SELECT differ('item', vector(3, 70), 60);
 ROLLBACK;
 SELECT differ('item', vector(3, 70), 60);
 REINDEX INDEX item_flat;
-SELECT differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 5000);
+SELECT differ('item', vector(3, 70), 60), differ('item', vector(3, 70), 20000);
 REINDEX INDEX CONCURRENTLY item_flat;
 SELECT differ('item', vector(3, 70), 60), amvalidate(o.oid) FROM pg_opclass AS o WHERE opcname = 'real_cosine_ops';
 
@@ -128,13 +128,18 @@ $$;
 SELECT count(*) AS there FROM item \gset
 SELECT fetch_some(700);
 DELETE FROM item WHERE id % 2 = 0;
-INSERT INTO item SELECT i, 1, vector(4, 70) FROM generate_series(7001, 7100) AS i;
-SELECT fetch_some(5000);
+INSERT INTO item SELECT i, 1, vector(4, 70) FROM generate_series(17001, 17100) AS i;
+SELECT fetch_some(20000);
 SELECT count(*) = :there AS all_seen, count(DISTINCT id) = :there AS once, bool_and(d >= before) AS in_order
 FROM (SELECT id, d, coalesce(lag(d) OVER (ORDER BY place), 0) AS before FROM seen) AS s;
 ROLLBACK;
 RESET enable_seqscan;
 RESET enable_sort;
+
+-- all equally near, more than a batch
+CREATE TABLE alike AS SELECT i AS id, '{1,2,3}'::real[] AS embedding FROM generate_series(1, 9500) AS i;
+CREATE INDEX ON alike USING product_flat (embedding);
+SELECT differ('alike', '{3,2,1}', 9400), differ('alike', '{3,2,1}', 20000), differ('alike', '{3,2,1}', 3, 'id % 9001 = 9000');
 
 -- ---- rows that have no distance: as without the index ----
 CREATE TABLE odd (id int, embedding real[]);
@@ -203,5 +208,5 @@ SELECT count(*) FROM (SELECT q.id, n.id AS near, n.d, row_number() OVER (PARTITI
 	LATERAL (SELECT p.id, p.embedding <=> q.embedding AS d FROM passing AS p ORDER BY p.embedding <=> q.embedding LIMIT 3) AS n WHERE q.id <= 50) AS t
 WHERE place = 1 AND d > 1e-6;
 
-DROP TABLE item, odd, part, quick, passing;
+DROP TABLE item, alike, odd, part, quick, passing;
 DROP FUNCTION differ, vector;

@@ -129,7 +129,7 @@ bounds_error(int64_t k, int n, int layers, bool weighted, double *least, double 
 		plm_code_row(v + r * k, k, codes + r * width, scale + r, residual + r);
 	}
 	plm_code_query(&query, n, layers, k, q, weighted ? weights : NULL, memory);
-	plm_code_bounds(&query, rows, codes, scale, residual, bounds);
+	plm_code_bounds(&query, rows, codes, scale, residual, bounds, layers == 1 ? codes : NULL);
 	for (int64_t r = 0; r < rows; r++)
 	{
 		double		best = -INFINITY;

@@ -168,8 +168,10 @@ row_bound(const PlmCodeQuery *q, const int layers, const int32_t *sums, float sc
 }
 
 void
-plm_code_bounds(const PlmCodeQuery *q, int64_t rows, const uint8_t *codes, const float *scale, const float *residual, float *bounds)
+plm_code_bounds(const PlmCodeQuery *q, int64_t rows, const uint8_t *codes, const float *scale, const float *residual, float *bounds,
+				const void *next)
 {
+	const PlmDotCodes dot_codes = plm_kernels()->dot_codes;
 	int64_t		width = plm_code_width(q->k);
 	int			queries = q->n * q->layers;
 
@@ -177,7 +179,9 @@ plm_code_bounds(const PlmCodeQuery *q, int64_t rows, const uint8_t *codes, const
 	{
 		int64_t		some = rows - at < PLM_CODE_ROWS ? rows - at : PLM_CODE_ROWS;
 
-		plm_kernels()->dot_codes(some, width, codes + at * width, queries, q->codes, q->sums);
+		for (int64_t byte = at * width; next != NULL && byte < (at + some) * width; byte += 64)
+			__builtin_prefetch((const char *) next + byte);
+		dot_codes(some, width, codes + at * width, queries, q->codes, q->sums);
 		for (int64_t r = 0; r < some; r++)
 			bounds[at + r] = q->layers == 2
 				? row_bound(q, 2, q->sums + r * queries, scale[at + r], residual[at + r])

@@ -129,7 +129,7 @@ typedef struct PlmCodeQuery
 	int32_t    *sums;			/* (PLM_CODE_ROWS, n, layers) working space */
 } PlmCodeQuery;
 
-#define PLM_CODE_ROWS 64		/* that are multiplied at a time */
+#define PLM_CODE_ROWS 8			/* that are multiplied at a time */
 
 /* Bytes for n vectors, to be aligned to 64; 0 when they would be too many or too long. */
 size_t		plm_code_query_bytes(int n, int layers, int64_t k);
@@ -141,7 +141,7 @@ bool		plm_code_query(PlmCodeQuery *q, int n, int layers, int64_t k, const float 
 /*
  * bounds[r] >= weight_i * c for each vector i, where c is the cosine of row r and vector i as plm_dot3() and a division give it,
  * or as plm_dot() does when the length of both is within 1e-5 of one.  codes: (rows, width), scale and residual as plm_code_row()
- * gave them.  The same bits on every level.
+ * gave them.  The same bits on every level.  next: NULL, or as many codes that come next: they are fetched from memory meanwhile.
  *
  *     u = s c + r_u and w = w' + r_w of length 1, w' the sum of the layers:
  *     u w = s c w' + s c r_w + r_u w <= s c w' + (1 + |r_u|) |r_w| + |r_u|
@@ -149,7 +149,7 @@ bool		plm_code_query(PlmCodeQuery *q, int n, int layers, int64_t k, const float 
  * and (3K + 64) 2^-24 more for the rounding of three sums of K floats, in any order, and of the arithmetic here.
  */
 void		plm_code_bounds(const PlmCodeQuery *q, int64_t rows, const uint8_t *codes, const float *scale, const float *residual,
-							float *bounds);
+							float *bounds, const void *next);
 
 /* ---- row kernels ---- */
 
