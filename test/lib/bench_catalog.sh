@@ -35,9 +35,7 @@ SELECT clock_timestamp() AS t1 \gset
 CALL product_llm.refresh_catalog('shop');
 SELECT clock_timestamp() AS t2 \gset
 SELECT round(extract(epoch FROM :'t1'::timestamptz - :'t0')::numeric, 2), round(extract(epoch FROM :'t2'::timestamptz - :'t1')::numeric, 2);
-DELETE FROM shop_embedding;
-DELETE FROM shop_words;
-DELETE FROM shop_term;
+TRUNCATE shop_embedding, shop_words, shop_term;
 SQL
 for i in 1 2 3; do psql -f "$work/refresh.sql"; psql -c VACUUM; done | tr '|' ' ' |
 	awk -v n="$products" '{printf "embed alone %.2f s (%.0f texts/s), refresh_catalog %.2f s (%.0f rows/s): %.1f %%\n", $1, n / $1, $2, n / $2, 100 * $1 / $2; r[NR] = 100 * $1 / $2}
