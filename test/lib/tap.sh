@@ -11,18 +11,20 @@ for program in "$@"; do
 	# shellcheck disable=SC2086
 	${TAP_RUN:-} "$program" >"$log" 2>&1 </dev/null
 	status=$?
-	ok=$(grep -c '^ok ' "$log")
-	bad=$(grep -c '^not ok ' "$log")
+	ok=$(grep -a -c '^ok ' "$log")
+	bad=$(grep -a -c '^not ok ' "$log")
 	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$log" | head -n 1)
 	if [ "$bad" = 0 ] && { [ $status != 0 ] || [ "${plan:-none}" != "$((ok + bad))" ]; }; then
 		bad=1
 		echo "# $program: exit status $status, plan ${plan:-missing}, $ok tests seen"
 		tail -n 40 "$log"
+		# PostgreSQL's Perl modules say why they died there.
+		tail -n 15 "${TESTLOGDIR:-/nonexistent}/regress_log_$(basename "$program" .pl)" 2>/dev/null
 	elif [ "$bad" != 0 ]; then
 		echo "# $program"
-		grep -A 6 '^not ok ' "$log" | head -n 200
+		grep -a -A 6 '^not ok ' "$log" | head -n 200
 	fi
-	skipped=$(grep -c '^ok .*# SKIP' "$log")
+	skipped=$(grep -a -c '^ok .*# SKIP' "$log")
 	printf '%-48s %4d ok %3d failed%s\n' "$suite/$(basename "$program")" "$ok" "$bad" \
 		"$([ "$skipped" = 0 ] || echo "  ($skipped skipped: $(sed -n 's/^ok .*# SKIP //p' "$log" | head -n 1))")"
 	passed=$((passed + ok)) failed=$((failed + bad))

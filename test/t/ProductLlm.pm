@@ -17,8 +17,11 @@ sub start_node
 {
 	my ($name, %opt) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	my %init = %{ $opt{init} // {} };
 
-	$node->init(%{ $opt{init} // {} });
+	# Whatever the locale of who runs the tests.
+	$init{extra} = [ '--encoding=UTF8', '--locale=C', @{ $init{extra} // [] } ];
+	$node->init(%init);
 	$node->append_conf('postgresql.conf', "fsync = off\nwal_keep_size = '1GB'\n" . ($opt{conf} // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION product_llm');

@@ -163,7 +163,7 @@ add_param(PlmParamPlan *plan, const PlmParamSpec *spec, int32_t index, PlmPrecis
 	if (plan->n_sections == 0 || strcmp(plan->sections[plan->n_sections - 1].name, name) != 0)
 	{
 		s = &plan->sections[plan->n_sections++];
-		memcpy(s->name, name, sizeof(name));
+		snprintf(s->name, sizeof(s->name), "%s", name);
 		s->packed = (spec->flags & (PARAM_PACKED | PARAM_EXACT)) != 0;
 		s->precision = (spec->flags & PARAM_PACKED) ? precision : PLM_PREC_F32;
 		s->rows = p->rank == 1 ? 1 : 0;
