@@ -20,8 +20,9 @@ evaluate() {
 	done
 	psql -Xq -v ON_ERROR_STOP=1 -d postgres -c "CREATE DATABASE $name"
 	psql -Xq -v ON_ERROR_STOP=1 -d "$name" -c "CREATE EXTENSION product_llm" -c "SELECT product_llm.load_model('shop-seed')" >/dev/null
-	(cd "$data" && psql -Xq -d "$name" -f "$top/test/bench/evaluate_$name.sql")
+	(cd "$data" && psql -Xq -v models='{shop-seed}' -d "$name" -f "$top/test/bench/evaluate_$name.sql")
 }
 
 evaluate icecat icecat
 evaluate next_item amazon18_industrial online_retail
+evaluate models icecat stsb
