@@ -12,10 +12,8 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "flat.h"
 #include "fn.h"
 #include "shards.h"
 #include "sql.h"
@@ -341,34 +339,13 @@ take_bounded(void *arg, TupleTableSlot *slot, double bound)
 	return true;
 }
 
-/* By the exact index, when there is one. */
-static bool
-nearest_by_index(const PlmpgShop *shop, NearRows *r)
-{
-	Relation	store = relation_open(shop->store, AccessShareLock);
-	Oid			indexed = plmpg_flat_index(store, "embedding");
-
-	if (OidIsValid(indexed))
-	{
-		Relation	index = relation_open(indexed, AccessShareLock);
-
-		r->key = get_attnum(shop->store, "key");
-		r->value = get_attnum(shop->store, "embedding");
-		plmpg_flat_best(store, index, 1, r->vector, r->dimensions, NULL, r->most + TRIM_AFTER, take_bounded, r);
-		relation_close(index, AccessShareLock);
-	}
-	relation_close(store, AccessShareLock);
-	return OidIsValid(indexed);
-}
-
 /*
  * How the nearest vectors are found among all without an index of ours.  A scan of a large table is worth starting parallel workers
  * for, and they need the cosine as a function; a small one is quicker here.
  */
-#define HNSW_WIDTH 1			/* so many times the rows that are wanted are kept while the graph is walked */
 #define HNSW "SELECT n.key, product_llm.similarity(n.embedding, $1) FROM (SELECT s.key, s.embedding FROM %1$s AS s" \
 	" ORDER BY s.embedding::%3$s.vector(%4$d) OPERATOR(%3$s.<=>) $1::%3$s.vector(%4$d) LIMIT %2$s) AS n"
-#define EXACT "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %1$s AS s ORDER BY 2 DESC, 1 LIMIT %2$s"
+#define EXACT "SELECT s.key, product_llm.similarity(s.embedding, $1) AS cosine FROM %s AS s ORDER BY 2 DESC, 1 LIMIT %s"
 #define SMALL_BLOCKS (64 * 1024 * 1024 / BLCKSZ)
 
 static BlockNumber
@@ -403,10 +380,10 @@ static void
 set_hnsw(int64 most)
 {
 	const char *asked = GetConfigOption("hnsw.ef_search", true, false);
-	int64		ef = Max(Min(1000, HNSW_WIDTH * most), asked != NULL ? atoi(asked) : 0);
+	int64		ef = Max(Max(40, Min(1000, most)), asked != NULL ? atoi(asked) : 0);
 
 	(void) set_config_option("hnsw.iterative_scan", "relaxed_order", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG1, false);
-	(void) set_config_option("hnsw.ef_search", psprintf(INT64_FORMAT, Max(40, ef)), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+	(void) set_config_option("hnsw.ef_search", psprintf(INT64_FORMAT, ef), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 							 DEBUG1, false);
 }
 
@@ -415,7 +392,7 @@ static void
 nearest_here(const PlmpgShop *shop, const float *vector, PlmpgParams *p, NearRows *r)
 {
 	r->vector = vector;
-	if (nearest_by_index(shop, r))
+	if (plmpg_scan_indexed(shop, 1, vector, r->dimensions, NULL, r->most + TRIM_AFTER, &r->key, &r->value, take_bounded, r))
 		return;
 	if (r->among == NULL && blocks_of(shop->store) > SMALL_BLOCKS)
 	{

@@ -13,6 +13,7 @@
 #ifndef PLMPG_FIND_H
 #define PLMPG_FIND_H
 
+#include "flat.h"
 #include "shop.h"
 
 #include "executor/tuptable.h"
@@ -117,6 +118,12 @@ void		plmpg_scan(const PlmpgShop *shop, ArrayType *keys, int n, const float *vec
 typedef bool (*PlmpgBounded) (void *arg, const char *key, const float *cosines, double bound);
 bool		plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights,
 							   int64 wanted, PlmpgBounded take, void *arg);
+
+/*
+ * Rows of the table of embeddings in that order.  key, embedding: set to their columns before the first row comes.
+ */
+bool		plmpg_scan_indexed(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights,
+							   int64 wanted, int *key, int *embedding, PlmpgFlatTake take, void *arg);
 
 /*
  * Tuples of a page lie one before the other, the first at its end: while one vector is worked on, fetch the bytes before

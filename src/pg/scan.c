@@ -3,14 +3,11 @@
  */
 #include "find.h"
 
-#include <math.h>
-
 #include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "flat.h"
 #include "fn.h"
 #include "sql.h"
 
@@ -112,8 +109,8 @@ typedef struct NearestScan
 {
 	PlmpgAgainst *against;
 	float	   *cosines;		/* (n) */
-	AttrNumber	key;
-	AttrNumber	embedding;
+	int			key;
+	int			embedding;
 	StringInfoData buffer;
 	PlmpgBounded take;
 	void	   *arg;
@@ -136,10 +133,9 @@ take_indexed(void *arg, TupleTableSlot *row, double bound)
 }
 
 bool
-plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights, int64 wanted,
-				   PlmpgBounded take, void *arg)
+plmpg_scan_indexed(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights, int64 wanted,
+				   int *key, int *embedding, PlmpgFlatTake take, void *arg)
 {
-	NearestScan scan = {.take = take, .arg = arg};
 	Relation	store = relation_open(shop->store, AccessShareLock);
 	Oid			indexed = plmpg_flat_index(store, "embedding");
 
@@ -147,14 +143,21 @@ plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dim
 	{
 		Relation	index = relation_open(indexed, AccessShareLock);
 
-		scan.against = plmpg_against(n, vectors, dimensions);
-		scan.cosines = palloc(n * sizeof(float));
-		scan.key = get_attnum(shop->store, "key");
-		scan.embedding = get_attnum(shop->store, "embedding");
-		initStringInfo(&scan.buffer);
-		plmpg_flat_best(store, index, n, vectors, dimensions, weights, wanted, take_indexed, &scan);
+		*key = get_attnum(shop->store, "key");
+		*embedding = get_attnum(shop->store, "embedding");
+		plmpg_flat_best(store, index, n, vectors, dimensions, weights, wanted, take, arg);
 		relation_close(index, AccessShareLock);
 	}
 	relation_close(store, AccessShareLock);
 	return OidIsValid(indexed);
+}
+
+bool
+plmpg_scan_nearest(const PlmpgShop *shop, int n, const float *vectors, int64 dimensions, const double *weights, int64 wanted,
+				   PlmpgBounded take, void *arg)
+{
+	NearestScan scan = {.against = plmpg_against(n, vectors, dimensions), .cosines = palloc(n * sizeof(float)), .take = take, .arg = arg};
+
+	initStringInfo(&scan.buffer);
+	return plmpg_scan_indexed(shop, n, vectors, dimensions, weights, wanted, &scan.key, &scan.embedding, take_indexed, &scan);
 }
