@@ -57,6 +57,9 @@ float	   *plmpg_evaluation_embed(PlmpgEvaluation *e, const PlmText *texts, int64
 /* The classification head's probabilities: (n, labels). */
 float	   *plmpg_evaluation_probabilities(PlmpgEvaluation *e, const PlmpgExamples *r);
 
+/* The cosine of each pair, the texts embedded as these kinds. */
+double	   *plmpg_evaluation_cosines(PlmpgEvaluation *e, const PlmpgExamples *r, PlmKind first, PlmKind second);
+
 /* A score of each pair: the ranking head's when the model has one, else the cosine; as score() says it. */
 double	   *plmpg_evaluation_scores(PlmpgEvaluation *e, const PlmpgExamples *r);
 

@@ -155,36 +155,39 @@ plmpg_evaluation_probabilities(PlmpgEvaluation *e, const PlmpgExamples *r)
 }
 
 double *
-plmpg_evaluation_scores(PlmpgEvaluation *e, const PlmpgExamples *r)
+plmpg_evaluation_cosines(PlmpgEvaluation *e, const PlmpgExamples *r, PlmKind first, PlmKind second)
 {
 	double	   *out = plmpg_take(&e->budget, r->n, sizeof(double));
 	int64		d = e->model->config->dimensions;
+	float	   *a = plmpg_evaluation_embed(e, r->first, r->n, first);
+	float	   *b = plmpg_evaluation_embed(e, r->second, r->n, second);
 
-	if (plmpg_ranks(e->model))
+	for (int64 i = 0; i < r->n; i++)
+		out[i] = plm_dot(a + i * d, b + i * d, d);
+	return out;
+}
+
+double *
+plmpg_evaluation_scores(PlmpgEvaluation *e, const PlmpgExamples *r)
+{
+	double	   *out;
+	PlmInput	inputs[BATCH];
+	float		scores[BATCH];
+
+	if (!plmpg_ranks(e->model))
+		return plmpg_evaluation_cosines(e, r, e->objective == PLM_LEARN_RANKING ? PLM_KIND_QUERY : PLM_KIND_DOCUMENT,
+										PLM_KIND_DOCUMENT);
+	out = plmpg_take(&e->budget, r->n, sizeof(double));
+	for (int64 i = 0; i < r->n; i += BATCH)
 	{
-		PlmInput	inputs[BATCH];
-		float		scores[BATCH];
+		int64		m = Min(BATCH, r->n - i);
 
-		for (int64 i = 0; i < r->n; i += BATCH)
-		{
-			int64		m = Min(BATCH, r->n - i);
-
-			for (int64 j = 0; j < m; j++)
-				inputs[j] = (PlmInput) {r->first[i + j], r->second[i + j]};
-			plmpg_rank(e->model, m, inputs, scores);
-			for (int64 j = 0; j < m; j++)
-				out[i + j] = scores[j];
-			CHECK_FOR_INTERRUPTS();
-		}
-	}
-	else
-	{
-		PlmKind		kind = e->objective == PLM_LEARN_RANKING ? PLM_KIND_QUERY : PLM_KIND_DOCUMENT;
-		float	   *a = plmpg_evaluation_embed(e, r->first, r->n, kind);
-		float	   *b = plmpg_evaluation_embed(e, r->second, r->n, PLM_KIND_DOCUMENT);
-
-		for (int64 i = 0; i < r->n; i++)
-			out[i] = plm_dot(a + i * d, b + i * d, d);
+		for (int64 j = 0; j < m; j++)
+			inputs[j] = (PlmInput) {r->first[i + j], r->second[i + j]};
+		plmpg_rank(e->model, m, inputs, scores);
+		for (int64 j = 0; j < m; j++)
+			out[i + j] = scores[j];
+		CHECK_FOR_INTERRUPTS();
 	}
 	return out;
 }

@@ -113,20 +113,6 @@ pair_figures(void *arg, const int64_t *pick, int64_t n, double *out)
 		out[2] = plm_correlation(p->rank[STATIC], p->rank[WANTED], pick, n);
 }
 
-/* Cosines of the means of the two texts' embeddings, before any layer. */
-static const double *
-static_scores(PlmpgEvaluation *e, const PlmpgExamples *r)
-{
-	double	   *out = plmpg_take(&e->budget, r->n, sizeof(double));
-	int64		d = e->model->config->dimensions;
-	float	   *a = plmpg_evaluation_embed(e, r->first, r->n, PLM_KIND_STATIC);
-	float	   *b = plmpg_evaluation_embed(e, r->second, r->n, PLM_KIND_STATIC);
-
-	for (int64 i = 0; i < r->n; i++)
-		out[i] = plm_dot(a + i * d, b + i * d, d);
-	return out;
-}
-
 void
 plmpg_evaluate_similarity(PlmpgEvaluation *e)
 {
@@ -139,7 +125,7 @@ plmpg_evaluate_similarity(PlmpgEvaluation *e)
 	p.value[WANTED] = r.number;
 	p.value[SAID] = plmpg_evaluation_scores(e, &r);
 	if (p.baseline)
-		p.value[STATIC] = static_scores(e, &r);
+		p.value[STATIC] = plmpg_evaluation_cosines(e, &r, PLM_KIND_STATIC, PLM_KIND_STATIC);
 	scratch = plmpg_take(&e->budget, r.n, sizeof(PlmRanked));
 	for (int k = 0; k < (p.baseline ? PAIR_SCORES : STATIC); k++)
 	{

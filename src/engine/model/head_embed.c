@@ -144,11 +144,15 @@ plm_embed(const PlmModel *model, int64_t n, const PlmInput *inputs, PlmKind kind
 {
 	const char *prompt = kind == PLM_KIND_QUERY ? model->config.prompt_query : model->config.prompt_document;
 	PlmHead		head = plm_head_embed;
-	PlmModel	still = *model;
 
+	if (kind == PLM_KIND_STATIC)
+	{
+		PlmModel	still = *model;
+
+		still.config.layers = 0;
+		return plm_embed(&still, n, inputs, PLM_KIND_DOCUMENT, options, out, err);
+	}
 	PLM_TRY(plm_embed_possible(model, err));
 	head.width = model->config.dimensions;
-	if (kind == PLM_KIND_STATIC)
-		still.config.layers = 0;
-	return plm_run_texts(&still, n, inputs, (PlmText) {prompt, strlen(prompt)}, options, &head, out, err);
+	return plm_run_texts(model, n, inputs, (PlmText) {prompt, strlen(prompt)}, options, &head, out, err);
 }
