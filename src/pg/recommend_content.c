@@ -159,28 +159,33 @@ worth_a_look(const Nearness *near, const Maxima *most, double certain, const Plm
 		Max(score_with(near, most, c, 0), score_with(near, most, c, near->unseen)) >= certain;
 }
 
+static int64
+count_known(const PlmpgCandidates *c)
+{
+	int64		n = 0;
+
+	for (int64 i = 0; i < c->n; i++)
+		n += c->rows[i].known;
+	return n;
+}
+
 /* Cosines of the candidates that have not come yet: all of them, or those that may be among the first.  False: one of these is no product. */
 static bool
 scan_candidates(Nearness *near, const float *vectors, int64 dimensions, bool all)
 {
-	PlmpgCandidates *c = near->r->candidates;
+	const PlmpgCandidates *c = near->r->candidates;
 	const char **keys = palloc_extended(Max(c->n, 1) * sizeof(char *), MCXT_ALLOC_HUGE);
 	Maxima		most = maxima(near);
-	double		certain = all ? 0 : certain_score(near, &most, plmpg_recommend_front(near->r));
+	double		certain = all ? -get_float8_infinity() : certain_score(near, &most, plmpg_recommend_front(near->r));
+	int64		known = count_known(c);
 	int64		n = 0;
-	int64		known = 0;
 
 	for (int64 i = 0; i < c->n; i++)
-	{
-		known += c->rows[i].known;
-		if (!c->rows[i].known && !c->rows[i].left_out && (all || worth_a_look(near, &most, certain, &c->rows[i])))
+		if (!c->rows[i].known && !c->rows[i].left_out && worth_a_look(near, &most, certain, &c->rows[i]))
 			keys[n++] = c->rows[i].key;
-	}
 	if (n > 0)
 		plmpg_scan(near->r->shop, plmpg_text_array(keys, n), near->n, vectors, dimensions, take_cosines, near);
-	for (int64 i = 0; i < c->n; i++)
-		known -= c->rows[i].known;
-	return known + n == 0;
+	return count_known(c) == known + n;
 }
 
 static void
