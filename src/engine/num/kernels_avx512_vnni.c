@@ -10,6 +10,8 @@
 
 #include <immintrin.h>
 
+#include "kernels_lanes512.h"
+
 #define DOT_BF16(sum, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v" (sum) : "v" (a), "v" (b))
 #define DOT_INT8(sum, a, b) __asm__("vpdpbusd %2, %1, %0" : "+v" (sum) : "v" (a), "v" (b))
 
@@ -219,18 +221,6 @@ plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_unit
 			int8_pass(12, units, x, block_units, panel, acc);
 			break;
 	}
-}
-
-/* Sums of the lanes of each of four: transposed within quarters, which are then added. */
-static inline __m128i
-sum_lanes(const __m512i *sum)
-{
-	__m512i		a = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[0], sum[1]), _mm512_unpackhi_epi32(sum[0], sum[1]));
-	__m512i		b = _mm512_add_epi32(_mm512_unpacklo_epi32(sum[2], sum[3]), _mm512_unpackhi_epi32(sum[2], sum[3]));
-	__m512i		c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-	__m256i		d = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
-
-	return _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
 }
 
 static inline __attribute__((always_inline)) void
