@@ -14,6 +14,7 @@
 #   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
 #   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning; stop it, call it again
+#   make teach       what fine-tuning is worth on public data: sentences, a catalogue, the next item, reviews; hours
 #   make demo-psql   psql on the demo database of the last "make demo"
 #
 # PG_CONFIG chooses the server.  A new C file under src/ is picked up by itself.
@@ -98,7 +99,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate model demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate model teach demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -111,7 +112,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate model
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate model teach
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -129,6 +130,9 @@ bench-flat: deps
 
 model: deps
 	@MAKE="$(MAKE)" test/lib/model.sh
+
+teach: deps
+	@MAKE="$(MAKE)" test/lib/teach.sh
 
 evaluate: deps
 	@MAKE="$(MAKE)" test/lib/evaluate.sh

@@ -5,13 +5,7 @@
 \pset footer off
 SET client_min_messages = warning;
 
-CREATE TEMPORARY TABLE line (line text);
-\copy line FROM PROGRAM 'gzip -dc icecat/products.jsonl.gz' WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')
-CREATE TABLE product (id bigint PRIMARY KEY, title text, description text);
-INSERT INTO product
-	SELECT (l.line::jsonb ->> 'id')::bigint, l.line::jsonb ->> 'title', l.line::jsonb ->> 'short_description' FROM line AS l;
-CREATE TABLE judgment (query text, docid bigint, rating int);
-\copy judgment FROM 'icecat/judgments.csv' WITH (FORMAT csv, HEADER)
+\ir load_icecat.sql
 
 SELECT product_llm.create_catalog('icecat', 'product', 'id', 'concat_ws('' '', title, description)', model => 'shop-seed',
 	sync => 'manual', title => 'title', language => 'product_llm.shop_english') \g /dev/null

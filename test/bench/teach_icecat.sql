@@ -1,21 +1,11 @@
 -- Teach a model a catalogue by its own text: icecat.  Pairs of title, description, type, brand and attributes; no judgement is read
--- but by evaluate_search().  Run in the folder of shared data, in a database that has the extension and the model :base ("make teach").
+-- but by evaluate_search().  Run in the folder of shared data, in a database that has the extension and the model :model ("make teach").
 
 \set ON_ERROR_STOP on
 \pset footer off
 SET client_min_messages = warning;
 
-CREATE TEMPORARY TABLE line (line text);
-\copy line FROM PROGRAM 'gzip -dc icecat/products.jsonl.gz' WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')
-CREATE TABLE product AS
-	SELECT (l.line::jsonb ->> 'id')::bigint AS id, l.line::jsonb ->> 'title' AS title, l.line::jsonb ->> 'short_description' AS description,
-		l.line::jsonb ->> 'supplier' AS supplier, l.line::jsonb ->> 'attr_t_product_type' AS type,
-		(SELECT string_agg(replace(substr(a.key, 8), '_', ' ') || ' ' || a.value, ', ' ORDER BY a.key)
-		 FROM jsonb_each_text(l.line::jsonb) AS a WHERE a.key LIKE 'attr\_t\_%' AND length(a.value) < 60) AS attributes
-	FROM line AS l;
-ALTER TABLE product ADD PRIMARY KEY (id);
-CREATE TABLE judgment (query text, docid bigint, rating int);
-\copy judgment FROM 'icecat/judgments.csv' WITH (FORMAT csv, HEADER)
+\ir load_icecat.sql
 
 -- Two or three words of a text in their order, as a customer might type them: chosen by a hash.
 CREATE FUNCTION typed(text text, seed text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -31,10 +21,10 @@ CREATE TABLE pair AS
 		UNION ALL SELECT attributes, concat_ws(' ', title, description) FROM product WHERE attributes IS NOT NULL
 	) AS t (query, positive) WHERE btrim(query) <> '' AND btrim(positive) <> '';
 
-CALL product_llm.finetune('icecat', :'base', 'retrieval', 'SELECT query, positive FROM pair',
+CALL product_llm.finetune('icecat', :'model', 'retrieval', 'SELECT query, positive FROM pair',
 	'{"epochs": 1, "batch": 256, "learning_rate": 3e-4, "temperature": 0.05, "max_tokens": 64, "validation": 0.01}');
 
-SELECT product_llm.create_catalog('before', 'product', 'id', 'concat_ws('' '', title, description)', :'base',
+SELECT product_llm.create_catalog('before', 'product', 'id', 'concat_ws('' '', title, description)', :'model',
 	sync => 'manual', title => 'title', language => 'product_llm.shop_english'),
 	product_llm.create_catalog('after', 'product', 'id', 'concat_ws('' '', title, description)', 'icecat',
 	sync => 'manual', title => 'title', language => 'product_llm.shop_english') \g /dev/null

@@ -1,5 +1,5 @@
 -- Teach a model the ten categories and the sentiment of Chinese reviews: zh_reviews.  Run in the folder of shared data, in a database
--- that has the extension and the model :base ("make teach").
+-- that has the extension and the model :model ("make teach").
 --
 -- The test rows are those whose text's md5 begins with 0 (a sixteenth); they are read by evaluate() alone.  Baselines on a split of the
 -- same kind (../shared/QUALITY.md): character 1-2-grams, categories, accuracy 0.900 and macro-F1 0.89, 0.854 with 5,018 labels;
@@ -15,7 +15,7 @@ CREATE TABLE review AS
 	SELECT DISTINCT ON (text) text, category, sentiment, md5(text) AS hash, md5(text) LIKE '0%' AS held FROM row WHERE btrim(text) <> '' ORDER BY text, category;
 
 \echo reviews: go on pretraining on the texts without their labels
-CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', :'base',
+CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', :'model',
 	'{"epochs": 3, "batch": 128, "learning_rate": 7e-4, "mask_rate": 0.25, "validation": 0.01, "max_tokens": 96}');
 
 \echo reviews: ten categories
