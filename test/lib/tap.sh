@@ -22,7 +22,7 @@ for program in "$@"; do
 		tail -n 15 "${TESTLOGDIR:-/nonexistent}/regress_log_$(basename "$program" .pl)" 2>/dev/null
 	elif [ "$bad" != 0 ]; then
 		echo "# $program"
-		grep -a -A 6 '^not ok ' "$log" | head -n 200
+		grep -a -A 60 '^not ok ' "$log" | head -n 200
 	fi
 	skipped=$(grep -a -c '^ok .*# SKIP' "$log")
 	printf '%-48s %4d ok %3d failed%s\n' "$suite/$(basename "$program")" "$ok" "$bad" \

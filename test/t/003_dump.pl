@@ -71,17 +71,17 @@ for my $path (glob("$golden/* $golden/*/*"))
 
 # The same server version on both sides: what is tested is that pg_upgrade finds nothing that it cannot carry.
 my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init;
+$new->init(extra => [@locale]);
 $node->safe_psql('postgres', 'DROP DATABASE copy');
 my $vector = vector_of($node, 'green tea');
 my $before = $node->safe_psql('postgres', $models);
 (my $program = `sh -c 'command -v postgres'`) =~ s{/postgres\s*$}{};
 $node->stop;
 chdir($node->basedir);
-command_ok(
+my ($said, $complained) = run_command(
 	[   'pg_upgrade', '-d', $node->data_dir, '-D', $new->data_dir, '-b', $program, '-B', $program,
-		'-p', $node->port, '-P', $new->port, '-s', $node->host ],
-	'pg_upgrade_runs');
+		'-p', $node->port, '-P', $new->port, '-s', $node->host ]);
+like("$said$complained", qr/Upgrade Complete/, 'pg_upgrade_runs');
 $new->start;
 is($new->safe_psql('postgres', $models), $before, 'upgraded_models_are_equal');
 is(vector_of($new, 'green tea'), $vector, 'upgraded_model_gives_the_same_bits');

@@ -10,7 +10,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(start_node golden private_kb cache_files vector_of timed late);
+our @EXPORT = qw(start_node golden private_kb cache_files vector_of timed late @locale);
+
+# Of every cluster, whatever the locale of who runs the tests.
+our @locale = ('--encoding=UTF8', '--locale=C');
 
 # A running node with the extension and, unless told otherwise, the bundled model.
 sub start_node
@@ -19,8 +22,7 @@ sub start_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	my %init = %{ $opt{init} // {} };
 
-	# Whatever the locale of who runs the tests.
-	$init{extra} = [ '--encoding=UTF8', '--locale=C', @{ $init{extra} // [] } ];
+	$init{extra} = [ @locale, @{ $init{extra} // [] } ];
 	$node->init(%init);
 	$node->append_conf('postgresql.conf', "fsync = off\nwal_keep_size = '1GB'\n" . ($opt{conf} // ''));
 	$node->start;
