@@ -98,14 +98,29 @@ DELETE FROM corpus WHERE coalesce(btrim(text), '') = '';
 
 -- ---- pairs ----
 
-CREATE TABLE pair (query text NOT NULL, positive text NOT NULL);
+-- What is left of a text's beginning when every word (Chinese: character) is thrown away with a chance of one half: chosen by a hash.
+-- Two such remains of one text are a pair: they share words by chance alone, so what they have in common is what the text is about.
+CREATE FUNCTION thinned(text text, seed text, most int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT string_agg(w.word[1], '' ORDER BY w.n)
+	FROM regexp_matches(left(text, most), '[a-zA-Z0-9]+\s*|.', 'g') WITH ORDINALITY AS w (word, n)
+	WHERE ('x' || left(md5(w.n || seed || text), 2))::bit(8)::int >= 128
+$$;
+-- General texts, cut into windows.
+CREATE TEMPORARY TABLE windowed AS
+	SELECT substr(t.text, k * 40 + 1, 40) AS text, substr(t.text, k * 40 + 41, 40) AS next, k
+	FROM (SELECT text FROM posting UNION ALL SELECT text FROM review UNION ALL SELECT line FROM article) AS t, generate_series(0, 8) AS k
+	WHERE length(substr(t.text, k * 40 + 1, 40)) >= 8;
+
+CREATE TABLE pair (query text, positive text);
 INSERT INTO pair
 	SELECT title, description FROM icecat WHERE length(description) > 10
-	UNION ALL SELECT typed(title, s), concat_ws(' ', title, description) FROM icecat, (VALUES ('a'), ('b'), ('c')) AS v (s)
-	UNION ALL SELECT typed(title, 'd'), title FROM icecat
+	UNION ALL SELECT typed(title, s), concat_ws(' ', title, description) FROM icecat, (VALUES ('a'), ('b'), ('c'), ('d')) AS v (s)
+	UNION ALL SELECT typed(description, 'e'), concat_ws(' ', title, description) FROM icecat WHERE length(description) > 10
+	UNION ALL SELECT typed(title, 'f'), title FROM icecat
 	UNION ALL SELECT concat_ws(' ', supplier, type), concat_ws(' ', title, description) FROM icecat WHERE type IS NOT NULL
+	UNION ALL SELECT type, concat_ws(' ', title, description) FROM icecat WHERE type IS NOT NULL
 	UNION ALL SELECT type, title FROM icecat WHERE type IS NOT NULL
-	UNION ALL SELECT attributes, title FROM icecat WHERE attributes IS NOT NULL
+	UNION ALL SELECT attributes, concat_ws(' ', title, description) FROM icecat WHERE attributes IS NOT NULL
 	UNION ALL SELECT name, path FROM flipkart
 	UNION ALL SELECT typed(name, 'a'), name FROM flipkart
 	UNION ALL SELECT typed(path, 'b'), name FROM flipkart
@@ -121,8 +136,13 @@ INSERT INTO pair
 	UNION ALL SELECT category, name || '，' || brief FROM goods_zh
 	UNION ALL SELECT c.content, g.name FROM comment_zh AS c JOIN goods_zh AS g ON g.id = c.value_id WHERE length(c.content) > 3
 	UNION ALL SELECT en, zh FROM translation
+	UNION ALL SELECT thinned(en, 'a', 160), thinned(en, 'b', 160) FROM translation
+	UNION ALL SELECT thinned(zh, 'a', 40), thinned(zh, 'b', 40) FROM translation
+	UNION ALL SELECT thinned(path, 'a', 40), thinned(path, 'b', 40) FROM taxonomy_zh
 	UNION ALL SELECT a.line, b.line FROM article AS a JOIN article AS b ON b.n = a.n + 1 AND b.document = a.document
-	UNION ALL SELECT left(text, length(text) / 2), substr(text, length(text) / 2 + 1) FROM review WHERE length(text) >= 20;
-DELETE FROM pair WHERE btrim(query) = '' OR btrim(positive) = '' OR query = positive;
+	UNION ALL SELECT left(text, length(text) / 2), substr(text, length(text) / 2 + 1) FROM review WHERE length(text) >= 20
+	UNION ALL SELECT text, next FROM windowed WHERE length(next) > 10
+	UNION ALL SELECT thinned(text, 'a', 40), thinned(text, 'b', 40) FROM windowed WHERE k < 2;
+DELETE FROM pair WHERE coalesce(btrim(query), '') = '' OR coalesce(btrim(positive), '') = '' OR query = positive;
 
 SELECT (SELECT count(*) FROM corpus) AS texts, (SELECT sum(length(text)) FROM corpus) AS characters, (SELECT count(*) FROM pair) AS pairs;

@@ -79,6 +79,7 @@ static const OptionSpec specs[] = {
 	{"temperature", OPTION_REAL, AT(engine.temperature), 1e-4, 100, RETRIEVAL},
 	{"symmetric", OPTION_BOOL, AT(engine.symmetric), 0, 0, RETRIEVAL},
 	{"matryoshka", OPTION_WIDTHS, AT(engine.matryoshka), 1, 1 << 16, RETRIEVAL},
+	{"word_vectors", OPTION_BOOL, AT(engine.word_vectors), 0, 0, RETRIEVAL | FOR(PLM_LEARN_SIMILARITY) | FOR(PLM_LEARN_DISTILLED)},
 	{"hard_negatives", OPTION_INT, AT(engine.hard_negatives), 0, 64, RETRIEVAL},
 	{"validation", OPTION_REAL, AT(validation), 0, 0.9, FOR_ALL},
 	{"validation_query", OPTION_TEXT, AT(validation_query), 0, 0, FOR_ALL},
@@ -91,11 +92,11 @@ static const OptionSpec specs[] = {
 	{"tokenizer", OPTION_TEXT, AT(tokenizer), 0, 0, MASKED},
 	{"memory_limit", OPTION_MEMORY, AT(memory_kb), 0, INT32_MAX, FOR_ALL},
 	{"threads", OPTION_INT, AT(threads), 0, 1024, FOR_ALL},
-	{"width", OPTION_INT, AT(shape.width), 1, 1 << 14, MASKED},
-	{"layers", OPTION_INT, AT(shape.layers), 1, 256, MASKED},
-	{"heads", OPTION_INT, AT(shape.heads), 1, 1024, MASKED},
-	{"ff", OPTION_INT, AT(shape.ff), 1, 1 << 16, MASKED},
-	{"positions", OPTION_INT, AT(shape.positions), 8, 1 << 16, MASKED},
+	{"width", OPTION_INT, AT(shape.width), 1, 1 << 14, FOR_ALL},
+	{"layers", OPTION_INT, AT(shape.layers), 1, 256, FOR_ALL},
+	{"heads", OPTION_INT, AT(shape.heads), 1, 1024, FOR_ALL},
+	{"ff", OPTION_INT, AT(shape.ff), 1, 1 << 16, FOR_ALL},
+	{"positions", OPTION_INT, AT(shape.positions), 8, 1 << 16, FOR_ALL},
 };
 
 /* ---- errors ---- */

@@ -52,6 +52,15 @@ SELECT metric, value >= low AND value <= high AS bounded,
 	value >= (SELECT value FROM product_llm.evaluate('tiny', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson') AS b
 			  WHERE b.metric = f.metric) AS not_worse_than_base
 FROM product_llm.evaluate('finder', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson') AS f;
+
+-- Word vectors, from a vocabulary alone: what is learnt without layers holds with them, until they learn too.
+CALL product_llm.train_tokenizer('letters', 'SELECT body FROM lesson', 60);
+CALL product_llm.finetune('bag', 'letters', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson',
+	'{"word_vectors": true, "width": 32, "layers": 2, "heads": 2, "ff": 64, "positions": 32, "epochs": 40, "batch": 12, "learning_rate": 0.01,
+	  "validation_query": "SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson"}');
+SELECT e.metric, abs(e.value - r.best_value) < 1e-6 AS as_while_training, e.value > 0.99 AS learnt
+FROM product_llm.evaluate('bag', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson') AS e,
+	product_llm.training_runs AS r WHERE r.model = 'bag' AND lower(e.metric) = lower(r.best_metric);
 CALL product_llm.finetune('ranker', 'tiny', 'ranking',
 	'SELECT DISTINCT a.colour, b.colour || '' '' || b.thing, CASE WHEN a.colour = b.colour THEN 3 ELSE 0 END FROM lesson AS a, lesson AS b',
 	'{"epochs": 40, "batch": 12, "learning_rate": 0.003, "validation": 0}');
@@ -154,7 +163,6 @@ CALL refused('SELECT body, colour FROM lesson', '{"matryoshka": [4096]}', 'retri
 CALL refused('SELECT body, colour FROM lesson', '{"matryoshka": [1, 2, 3, 4, 5]}', 'retrieval');
 -- Heads and bases: a tokenizer alone teaches nothing, vectors of another width neither.
 SELECT product_llm.load_model('distil', :'golden' || '/models/distilbert-mlm');
-CALL product_llm.train_tokenizer('letters', 'SELECT body FROM lesson', 60);
 CALL refused('SELECT body FROM lesson', '{"teacher": "nothing"}', 'distillation');
 CALL refused('SELECT body FROM lesson', '{"teacher": "letters"}', 'distillation');
 CALL product_llm.pretrain('narrow', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 16, "layers": 1, "heads": 2, "ff": 16, "steps": 1}');
@@ -167,6 +175,8 @@ CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "nothing"}');
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"tokenizer": "tiny"}');
 CALL product_llm.pretrain('never', $$SELECT '' FROM lesson$$, 'words');
+CALL refused('SELECT body, label FROM lesson', '{"word_vectors": true}');
+CALL refused('SELECT body, colour FROM lesson', '{"word_vectors": true, "lora_rank": 2}', 'retrieval');
 -- At once, not after a long time: a million classes, and what the memory does not hold.
 SET statement_timeout = '20s';
 CALL refused('SELECT ''x'', array_agg(i) FROM generate_series(1, 1000000) AS i');

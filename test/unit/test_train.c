@@ -155,6 +155,14 @@ test_gradient_variants(void)
 	r.spec.pooling[1] = "cls_token";
 	r.spec.dense[0] = 24, r.spec.dense[1] = 16, r.spec.dense_bias = true, r.spec.dense_act = "Tanh";
 	check_gradient("gradient_through_dense_modules", r);
+	r = training_defaults(PLM_LEARN_SIMILARITY, "bert");
+	r.options.word_vectors = true;
+	check_gradient("gradient_of_word_vectors_similarity", r);
+	r.no_weights = true;
+	check_gradient("gradient_of_word_vectors_from_nothing", r);
+	r = training_defaults(PLM_LEARN_RETRIEVAL, "distilbert");
+	r.options.word_vectors = true;
+	check_gradient("gradient_of_word_vectors_retrieval", r);
 	r = training_defaults(PLM_LEARN_MASKED, "bert");
 	r.spec.act = "gelu_new";
 	check_gradient("gradient_through_gelu_new", r);

@@ -469,6 +469,13 @@ test_refusals(void)
 	r = training_defaults(PLM_LEARN_CLASSES, "bert");
 	r.options.frozen_layers = 9;
 	refused("freezing_more_layers_than_there_are_is_refused", r, PLM_EARG, "frozen");
+	r = training_defaults(PLM_LEARN_CLASSES, "bert");
+	r.options.word_vectors = true;
+	refused("word_vectors_of_a_classifier_are_refused", r, PLM_EARG, "word vectors");
+	r = training_defaults(PLM_LEARN_RETRIEVAL, "bert");
+	r.options.word_vectors = true;
+	r.options.frozen_layers = 0;
+	refused("frozen_word_vectors_are_refused", r, PLM_EARG, "word vectors");
 	r = training_defaults(PLM_LEARN_MASKED, "distilbert");
 	r.options.next_sentence = true;
 	refused("next_sentences_need_a_head", r, PLM_EARG, "next-sentence");

@@ -203,10 +203,11 @@ plm_encoder_forward_taped(const PlmModel *model, const PlmBatch *batch, const Pl
 {
 	int32_t		L = model->config.layers;
 	int64_t		C = model->config.width;
+	float	   *first = L > 0 ? tape->blocks[0].x : tape->last;
 
-	PLM_TRY(embed(model, batch, tape->blocks[0].x, worker, err));
+	PLM_TRY(embed(model, batch, first, worker, err));
 	if (tape->dropout > 0)
-		plm_dropout(tape->blocks[0].x, batch->tokens * C, tape->dropout, tape->seed + PLM_DROP_EMBD,
+		plm_dropout(first, batch->tokens * C, tape->dropout, tape->seed + PLM_DROP_EMBD,
 					tape->first * (uint64_t) C);
 	for (int32_t l = 0; l < L; l++)
 		PLM_TRY(plm_block_forward_taped(model, l, batch, tape, l + 1 < L ? tape->blocks[l + 1].x : tape->last, ws, worker, err));

@@ -42,8 +42,7 @@ rows_of(const Backward *b, int64_t chunk)
 	const PlmSpace *s = &b->t->space;
 	const PlmChunk *c = &b->m->chunk[chunk];
 	int64_t		C = b->t->model.config.width;
-	int32_t		L = b->t->model.config.layers;
-	PlmBlockTape *blocks = b->blocks + chunk * L;
+	PlmBlockTape *blocks = b->blocks + chunk * plm_tapes(b->t);
 	Rows		r = {.n = c->batch.tokens, .batch = &c->batch};
 
 	r.tape = plm_chunk_tape(b->t, b->m, chunk, true, blocks);
@@ -247,6 +246,7 @@ embeddings(Backward *b, PlmError *err)
 {
 	PlmTrainer *t = b->t;
 	int64_t		C = t->model.config.width;
+	char		norm[64] = "embd_norm";
 
 	b->layer = 0;
 	b->column_step = 64;
@@ -254,7 +254,9 @@ embeddings(Backward *b, PlmError *err)
 	b->dposition = plm_gradient(t, plm_section_of(&t->plan, "pos_embd"));
 	b->dtype = plm_gradient(t, plm_section_of(&t->plan, "type_embd"));
 	PLM_TRY(plm_parallel(t->threads, b->m->chunks, embed_chunk, b, t->options.hook, err));
-	add_norms(b, 0, "embd_norm");
+	if (t->options.word_vectors)
+		snprintf(norm, sizeof(norm), "blk.%" PRId32 ".ff_norm", t->base_config.layers - 1);
+	add_norms(b, 0, norm);
 	return plm_parallel(t->threads, (C + b->column_step - 1) / b->column_step, embed_columns, b, t->options.hook, err);
 }
 
@@ -280,7 +282,7 @@ plm_micro_backward(PlmTrainer *t, PlmMicro *m, PlmError *err)
 	Backward	b = {.t = t, .m = m};
 	PlmStatus	status;
 
-	PLM_TRY(plm_take(&t->step, m->chunks * t->model.config.layers, sizeof(PlmBlockTape), &b.blocks, err));
+	PLM_TRY(plm_take(&t->step, m->chunks * plm_tapes(t), sizeof(PlmBlockTape), &b.blocks, err));
 	status = layers(&b, err);
 	plm_arena_rewind(&t->step, mark);
 	return status;

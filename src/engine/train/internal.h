@@ -261,6 +261,15 @@ PlmStatus	plm_trainer_gradient(PlmTrainer *t, PlmTexts *texts, double *loss, Plm
 /* ---- space.c ---- */
 
 /* Most tokens of a micro-batch, and whether it keeps a tape for each layer, by the memory limit. */
+/* Tapes of a pass: one for each layer that texts go through, and one whose norm serves the embeddings when they go through none. */
+static inline int32_t
+plm_tapes(const PlmTrainer *t)
+{
+	return t->model.config.layers > 0 ? t->model.config.layers : 1;
+}
+
+/* Tokens of the largest micro-batch, without a limit on memory. */
+int64_t		plm_space_most(const PlmTrainer *t);
 void		plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full);
 /* Memory for the micro-batches of these texts. */
 PlmStatus	plm_space_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err);

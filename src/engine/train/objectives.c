@@ -92,6 +92,13 @@ plm_train_check(const PlmTrainOptions *o, PlmError *err)
 	PLM_TRY(real_range("the temperature", o->temperature, 0.001, 100, err));
 	PLM_TRY(real_range("the number of hard negatives", o->hard_negatives, 0, 16, err));
 	PLM_TRY(check_matryoshka(o, err));
+	if (o->word_vectors && plm_objective(o->objective)->task != PLM_TASK_EMBEDDING)
+		return plm_fail(err, PLM_EARG, 0, "word vectors learn from what embeds texts, not from %s", plm_objective_name(o->objective));
+	if (o->word_vectors && (o->frozen_layers >= 0 || o->lora_rank > 0))
+	{
+		plm_fail(err, PLM_EARG, 0, "word vectors cannot learn while embeddings keep their values");
+		return plm_hint(err, "Leave out options \"frozen_layers\" and \"lora_rank\".");
+	}
 	if (o->hook == NULL)
 		return plm_fail(err, PLM_EINTERNAL, 0, "training without a hook");
 	return PLM_OK;

@@ -107,10 +107,10 @@ plm_chunk_tape(const PlmTrainer *t, const PlmMicro *m, int64_t chunk, bool input
 	const PlmSpace *s = &t->space;
 	int64_t		row = m->chunk[chunk].first;
 
-	for (int32_t l = 0; l < t->model.config.layers; l++)
+	for (int32_t l = 0; l < plm_tapes(t); l++)
 	{
 		blocks[l] = tape_at(t, &s->blocks[l], row);
-		if (!inputs)
+		if (!inputs || t->model.config.layers == 0)
 			blocks[l].x = s->last + row * t->model.config.width;
 	}
 	return (PlmTape) {
@@ -132,7 +132,7 @@ static PlmStatus
 forward_chunk(void *arg, int64_t chunk, PlmWorker *worker, PlmError *err)
 {
 	Forward    *f = arg;
-	PlmBlockTape *blocks = f->blocks + chunk * f->t->model.config.layers;
+	PlmBlockTape *blocks = f->blocks + chunk * plm_tapes(f->t);
 	PlmTape		tape = plm_chunk_tape(f->t, f->m, chunk, f->tape, blocks);
 	PlmWorkspace *ws = plm_space_borrow(f->t);
 	PlmStatus	status = plm_encoder_forward_taped(&f->t->model, &f->m->chunk[chunk].batch, &tape, ws, worker, err);
@@ -148,7 +148,7 @@ plm_micro_forward(PlmTrainer *t, PlmMicro *m, bool tape, PlmError *err)
 	Forward		f = {t, m, tape, NULL};
 	PlmStatus	status;
 
-	PLM_TRY(plm_take(&t->step, m->chunks * t->model.config.layers, sizeof(PlmBlockTape), &f.blocks, err));
+	PLM_TRY(plm_take(&t->step, m->chunks * plm_tapes(t), sizeof(PlmBlockTape), &f.blocks, err));
 	status = plm_parallel(t->threads, m->chunks, forward_chunk, &f, t->options.hook, err);
 	plm_arena_rewind(&t->step, mark);
 	return status;

@@ -60,6 +60,7 @@ typedef struct PlmTrainOptions
 	double		clip;			/* of the whole gradient's norm; 0: none */
 	double		dropout;		/* of the embeddings' sum and of each sub-layer's result */
 	int32_t		frozen_layers;	/* -1: none; n: embeddings and the first n layers keep their weights */
+	bool		word_vectors;	/* no layer is run: a text is the mean of its embeddings after the last norm, and only those learn */
 	int32_t		lora_rank;		/* 0: all weights; else low-rank adapters (Hu et al. 2022) on every linear of the blocks, merged at the end */
 	double		lora_alpha;
 	/* masked */

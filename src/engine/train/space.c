@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MICRO_TOKENS 4096		/* rows enough for full speed */
+#define TAPE_BYTES ((int64_t) 512 << 20)	/* of a step on embeddings: one that fits needs no forward twice */
 #define FULL_TOKENS 512			/* with room for fewer under a full tape, forwards are computed again instead */
 
 /* Floats that each token takes. */
@@ -15,11 +17,19 @@ token_floats(const PlmTrainer *t, bool full)
 {
 	int64_t		C = t->model.config.width;
 	int64_t		F = t->model.config.ff;
-	int64_t		L = t->model.config.layers;
+	int64_t		L = plm_tapes(t);
 	int64_t		tape = 6 * C + F + 4;
 
 	/* Inputs and the last state, the tapes, what is on its way back, ids. */
 	return (L + 1) * C + (full ? L : 1) * tape + 7 * C + F + 8 * C / 64 + 8;
+}
+
+int64_t
+plm_space_most(const PlmTrainer *t)
+{
+	int64_t		tokens = TAPE_BYTES / (int64_t) sizeof(float) / token_floats(t, true);
+
+	return t->code->vector_loss != NULL && tokens > MICRO_TOKENS ? tokens : MICRO_TOKENS;
 }
 
 void
@@ -56,7 +66,7 @@ static PlmStatus
 carve_tape(PlmTrainer *t, PlmSpace *s, PlmError *err)
 {
 	int64_t		C = t->model.config.width;
-	int32_t		L = t->model.config.layers;
+	int32_t		L = plm_tapes(t);
 
 	PLM_TRY(plm_take(&s->arena, L, sizeof(PlmBlockTape), &s->blocks, err));
 	for (int32_t l = 0; l < L; l++)
@@ -90,7 +100,7 @@ static size_t
 backward_scratch(const PlmTrainer *t, int64_t longest)
 {
 	const PlmConfig *c = &t->model.config;
-	const PlmBackBlock *b = &t->back[c->layers - 1];	/* a frozen layer has none */
+	const PlmBackBlock *b = &t->back[plm_tapes(t) - 1];	/* a frozen layer has none */
 	PlmBatch	shape = {.texts = 1, .tokens = longest, .longest = longest};
 	size_t		most = plm_nn_attention_backward_scratch(&shape, c->width / c->heads);
 

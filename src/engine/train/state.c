@@ -32,7 +32,7 @@ options_checksum(const PlmTrainer *t)
 	const PlmTrainOptions *o = &t->options;
 	double		numbers[] = {
 		o->objective, (double) t->steps, o->batch, o->max_tokens, o->learning_rate, o->schedule, o->warmup, o->weight_decay,
-		o->beta1, o->beta2, o->epsilon, o->clip, o->dropout, o->frozen_layers, o->lora_rank, o->lora_alpha, o->mask_rate,
+		o->beta1, o->beta2, o->epsilon, o->clip, o->dropout, o->frozen_layers, o->word_vectors, o->lora_rank, o->lora_alpha, o->mask_rate,
 		o->next_sentence, o->multi_label, o->class_weights, o->temperature, o->symmetric, o->matryoshka[0], o->matryoshka[1],
 		o->matryoshka[2], o->matryoshka[3], o->hard_negatives
 	};

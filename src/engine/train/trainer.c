@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MICRO_TOKENS 4096		/* rows enough for full speed */
-
 /* What is left for one of the trainer's arenas when the others hold what they hold. */
 static void
 share_limit(PlmTrainer *t, PlmArena *arena)
@@ -58,9 +56,15 @@ static PlmStatus
 open_trainer(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 {
 	PLM_TRY(plm_weights_open(t, base, err));
+	if (t->options.word_vectors)
+	{
+		t->model.embd_norm = t->model.blocks[t->model.config.layers - 1].ff_norm;
+		t->model.config.layers = 0;
+	}
 	PLM_TRY(check_examples(t, t->train, "training", err));
 	if (t->held_out != NULL)
 		PLM_TRY(check_examples(t, t->held_out, "held-out", err));
+	t->most_tokens = plm_space_most(t);
 	t->steps = steps_of(&t->options, plm_examples_count(t->train));
 	t->mined_epoch = -1;
 	return t->code->open != NULL ? t->code->open(t, err) : PLM_OK;
@@ -85,7 +89,6 @@ plm_trainer_open(const PlmTrainBase *base, const PlmTrainOptions *options, const
 	t->code = plm_objective(options->objective);
 	t->train = train;
 	t->held_out = held_out;
-	t->most_tokens = MICRO_TOKENS;
 	t->files = base->files;
 	t->threads = options->threads < 1 ? 1 : options->threads > PLM_MAX_THREADS ? PLM_MAX_THREADS : options->threads;
 	plm_arena_init(&t->step, options->hook, options->memory_limit);

@@ -68,12 +68,27 @@ is_kept(const PlmTrainer *t, PlmPart part, const bool *base)
 	return embeds(t) && base[part] && part != PLM_PART_CLASSIFIER && part != PLM_PART_NEXT;
 }
 
+static bool
+begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Of the encoder, when no layer is run. */
+static bool
+is_word_part(const PlmTrainer *t, const PlmParam *p)
+{
+	if (begins(p->spec->role, "blk."))
+		return p->index == t->model.config.layers - 1 && begins(p->spec->role, "blk.{L}.ff_norm");
+	return !begins(p->spec->role, "embd_norm");
+}
+
 /* Section i, of which the first parameter is p: do its weights learn by themselves? */
 static bool
 is_trained(const PlmTrainer *t, const PlmParam *p)
 {
 	const PlmTrainOptions *o = &t->options;
-	bool		in_block = strncmp(p->spec->role, "blk.", 4) == 0;
+	bool		in_block = begins(p->spec->role, "blk.");
 
 	if (!is_used(t, p->spec->part))
 		return false;
@@ -81,6 +96,8 @@ is_trained(const PlmTrainer *t, const PlmParam *p)
 		return true;
 	if (o->lora_rank > 0)
 		return false;
+	if (o->word_vectors)
+		return is_word_part(t, p);
 	return in_block ? p->index >= o->frozen_layers : o->frozen_layers < 0;
 }
 
@@ -209,19 +226,30 @@ plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
 
 /* ---- first values ---- */
 
-/* Drawn as the reference library draws them: normal with deviation 0.02; norms at 1 and 0, biases at 0. */
+/* Does it lead back from a sub-layer to the sum beside it? */
+static bool
+leads_back(const PlmParam *p)
+{
+	return strcmp(p->spec->role, "blk.{L}.attn_out.w") == 0 || strcmp(p->spec->role, "blk.{L}.ff_down.w") == 0;
+}
+
+/*
+ * Drawn as the reference library draws them: normal with deviation 0.02; norms at 1 and 0, biases at 0.  Under word vectors all layers begin
+ * as the identity (Zhang et al. 2019, Fixup), so that what is learnt without them holds with them.
+ */
 static PlmStatus
 draw(const PlmTrainer *t, const PlmParam *p, uint64_t number, PlmWorker *worker, float *to, PlmError *err)
 {
 	size_t		len = strlen(p->spec->role);
 	bool		gain = len > 2 && strcmp(p->spec->role + len - 2, ".g") == 0;
 	uint64_t	key = plm_stream(t->options.seed, PLM_STREAM_WEIGHTS, number);
+	bool		zero = t->options.word_vectors && leads_back(p);
 
 	for (int64_t i = 0; i < p->rows * p->cols; i++)
 	{
 		if (i % PIECE_FLOATS == 0 && plm_stopped(worker))
 			return plm_cancelled(err);
-		to[i] = p->rank == 2 ? (float) (0.02 * plm_random_normal(key, (uint64_t) i)) : gain ? 1.0f : 0.0f;
+		to[i] = zero ? 0 : p->rank == 2 ? (float) (0.02 * plm_random_normal(key, (uint64_t) i)) : gain ? 1.0f : 0.0f;
 	}
 	return PLM_OK;
 }
