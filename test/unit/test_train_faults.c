@@ -322,6 +322,32 @@ test_limit(void)
 	training_close(&r);
 }
 
+/* What a step's memory is made anew for is not there twice, whatever was kept in between. */
+static void
+test_limit_while_growing(void)
+{
+	Training	r = training_defaults(PLM_LEARN_RETRIEVAL, "bert");
+	uint64_t	sum = 0;
+
+	if (training_open(&r) == PLM_OK)
+	{
+		training_run(&r, 1, NULL);
+		r.options.memory_limit = 5 * (r.trainer->arena.taken + r.trainer->space.arena.taken) / 4 + ((size_t) 1 << 20);
+	}
+	training_close(&r);
+	if (training_open(&r) == PLM_OK)
+		sum = training_run(&r, 1, NULL);
+	for (int64_t k = 2; sum != 0 && k < 12; k++)
+	{
+		if (plm_trainer_keep(r.trainer, &r.err) != PLM_OK)
+			sum = 0;
+		r.trainer->space.texts = 0;	/* as if the next step were larger */
+		sum = sum != 0 ? training_run(&r, k, NULL) : 0;
+	}
+	CHECK("memory_limit_holds_for_growing_steps", sum != 0, "%s", r.err.message);
+	training_close(&r);
+}
+
 /* ---- cancel ---- */
 
 /* Stopped at some poll and taken up again, a run ends where it would have ended. */
@@ -499,6 +525,7 @@ main(void)
 	test_allocations(PLM_LEARN_RETRIEVAL);
 	test_allocations(PLM_LEARN_RANKING);
 	test_limit();
+	test_limit_while_growing();
 	test_cancel();
 	test_not_finite();
 	for (int o = 0; o < PLM_OBJECTIVES; o++)

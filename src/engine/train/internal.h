@@ -268,6 +268,9 @@ plm_tapes(const PlmTrainer *t)
 	return t->model.config.layers > 0 ? t->model.config.layers : 1;
 }
 
+/* What is left for one of the trainer's arenas when the others hold what they hold: its limit. */
+void		plm_share_limit(PlmTrainer *t, PlmArena *arena);
+
 /* Tokens of the largest micro-batch, without a limit on memory. */
 int64_t		plm_space_most(const PlmTrainer *t);
 void		plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full);

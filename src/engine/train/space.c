@@ -160,6 +160,16 @@ most_of(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+/* Without memory; all that the limit leaves is there for the next. */
+static void
+empty_space(PlmTrainer *t)
+{
+	plm_arena_free(&t->space.arena);
+	t->space = (PlmSpace) {.tokens = 0};
+	plm_arena_init(&t->space.arena, t->options.hook, 0);
+	plm_share_limit(t, &t->space.arena);
+}
+
 PlmStatus
 plm_space_fit(PlmTrainer *t, const PlmTexts *x, PlmError *err)
 {
@@ -182,16 +192,11 @@ plm_space_fit(PlmTrainer *t, const PlmTexts *x, PlmError *err)
 		texts = most_of(texts, s->texts);
 		longest = most_of(longest, s->longest);
 	}
-	plm_arena_free(&s->arena);
-	*s = (PlmSpace) {.tokens = tokens, .texts = texts, .longest = longest, .full = full};
-	plm_arena_beside(&s->arena, &t->arena);
+	empty_space(t);
+	s->tokens = tokens, s->texts = texts, s->longest = longest, s->full = full;
 	status = carve(t, s, err);
 	if (status != PLM_OK)
-	{
-		plm_arena_free(&s->arena);
-		*s = (PlmSpace) {.tokens = 0};
-		plm_arena_beside(&s->arena, &t->arena);
-	}
+		empty_space(t);
 	return status;
 }
 

@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is left for one of the trainer's arenas when the others hold what they hold. */
-static void
-share_limit(PlmTrainer *t, PlmArena *arena)
+void
+plm_share_limit(PlmTrainer *t, PlmArena *arena)
 {
 	size_t		held = t->arena.taken + t->step.taken + t->space.arena.taken - arena->taken;
 
@@ -144,7 +143,7 @@ plm_trainer_ready(PlmTrainer *t, PlmError *err)
 	PlmMark		empty = {NULL, 0};
 
 	plm_arena_rewind(&t->step, empty);
-	share_limit(t, &t->step);
+	plm_share_limit(t, &t->step);
 	PLM_TRY(plm_update_finish(t, err));
 	return plm_weights_pack(t, err);
 }
@@ -152,9 +151,9 @@ plm_trainer_ready(PlmTrainer *t, PlmError *err)
 PlmStatus
 plm_trainer_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err)
 {
-	share_limit(t, &t->space.arena);
+	plm_share_limit(t, &t->space.arena);
 	PLM_TRY(plm_space_fit(t, texts, err));
-	share_limit(t, &t->step);
+	plm_share_limit(t, &t->step);
 	return PLM_OK;
 }
 
@@ -333,7 +332,7 @@ plm_trainer_keep(PlmTrainer *t, PlmError *err)
 	PLM_TRY(plm_update_finish(t, err));
 	if (t->best == NULL)
 	{
-		share_limit(t, &t->arena);
+		plm_share_limit(t, &t->arena);
 		PLM_TRY(plm_take_zeroed(t, t->n_w, &t->best, err));
 	}
 	memcpy(t->best, t->w, (size_t) t->n_w * sizeof(float));
