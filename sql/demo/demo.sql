@@ -30,7 +30,7 @@ SET client_min_messages = warning;
 \echo
 
 CREATE EXTENSION product_llm;
-SELECT product_llm.load_model('shop-seed') \gset
+SELECT product_llm.load_model('shop-mini') \gset
 
 SELECT model, task, dimensions, max_tokens, to_char(parameters / 1e6, 'FM990.0" M"') AS parameters,
        pg_size_pretty(bytes::numeric) AS size, left(sha256::text, 12) || '...' AS sha256
@@ -40,7 +40,7 @@ FROM product_llm.models;
 \echo
 
 SELECT ordinal, id, token, start_at, length
-FROM product_llm.tokenize('shop-seed', 'Waterproof picnic blanket 野餐垫');
+FROM product_llm.tokenize('shop-mini', 'Waterproof picnic blanket 野餐垫');
 
 \echo
 \echo '2. A shop: ordinary tables, and one for the embeddings'
@@ -48,9 +48,9 @@ FROM product_llm.tokenize('shop-seed', 'Waterproof picnic blanket 野餐垫');
 
 CREATE SCHEMA shop;
 ALTER DATABASE :"DBNAME" SET search_path = shop, public;
-ALTER DATABASE :"DBNAME" SET product_llm.default_model = 'shop-seed';
+ALTER DATABASE :"DBNAME" SET product_llm.default_model = 'shop-mini';
 SET search_path = shop, public;
-SET product_llm.default_model = 'shop-seed';
+SET product_llm.default_model = 'shop-mini';
 
 CREATE TABLE category (
 	category text PRIMARY KEY,
@@ -111,7 +111,7 @@ FROM product;
 \echo
 \echo '    INSERT INTO product_embedding (sku, embedding)'
 \echo '    SELECT r.sku, r.embedding'
-\echo '    FROM batch, ROWS FROM (unnest(skus), product_llm.embed(''shop-seed'', contents)) AS r (sku, embedding)'
+\echo '    FROM batch, ROWS FROM (unnest(skus), product_llm.embed(''shop-mini'', contents)) AS r (sku, embedding)'
 \echo
 
 SELECT clock_timestamp() AS started \gset
@@ -126,7 +126,7 @@ WITH numbered AS (
 )
 INSERT INTO product_embedding (sku, embedding)
 SELECT r.sku, r.embedding
-FROM batch, ROWS FROM (unnest(skus), product_llm.embed('shop-seed', contents)) AS r (sku, embedding);
+FROM batch, ROWS FROM (unnest(skus), product_llm.embed('shop-mini', contents)) AS r (sku, embedding);
 
 WITH spent AS (SELECT extract(epoch FROM clock_timestamp() - :'started') AS seconds)
 SELECT count(*) AS rows, round(seconds * 1000) AS "ms", round(count(*) / seconds) AS "rows/s"
@@ -138,7 +138,7 @@ ANALYZE category, product, event, product_embedding;
 \echo
 \echo '3. Search by meaning: words that no title contains'
 \echo
-\echo '    SELECT title, price, product_llm.score(''shop-seed'', :''query'', embedding) AS score'
+\echo '    SELECT title, price, product_llm.score(''shop-mini'', :''query'', embedding) AS score'
 \echo '    FROM product JOIN product_embedding USING (sku)'
 \echo '    ORDER BY score DESC LIMIT 5'
 \echo
@@ -149,10 +149,10 @@ PREPARE found_by_words (text) AS
 	WHERE to_tsvector('english', title || ' ' || description) @@ plainto_tsquery('english', $1);
 
 PREPARE search (text) AS
-	SELECT round(product_llm.score('shop-seed', $1, embedding)::numeric, 2) AS score, sku, left(title, 52) AS title, price
+	SELECT round(product_llm.score('shop-mini', $1, embedding)::numeric, 2) AS score, sku, left(title, 52) AS title, price
 	FROM product
 	JOIN product_embedding USING (sku)
-	ORDER BY product_llm.score('shop-seed', $1, embedding) DESC
+	ORDER BY product_llm.score('shop-mini', $1, embedding) DESC
 	LIMIT 5;
 
 \set query 'stylish loafers'
@@ -195,7 +195,7 @@ CROSS JOIN LATERAL (
 	SELECT p.sku, p.title, s.score, row_number() OVER (ORDER BY s.score DESC) AS rank
 	FROM product AS p
 	JOIN product_embedding AS e USING (sku)
-	CROSS JOIN LATERAL product_llm.similarity(product_llm.embed('shop-seed', a.query, 'query'), e.embedding) AS s (score)
+	CROSS JOIN LATERAL product_llm.similarity(product_llm.embed('shop-mini', a.query, 'query'), e.embedding) AS s (score)
 	WHERE p.language = a.answers
 	ORDER BY s.score DESC
 	LIMIT 3
@@ -210,7 +210,7 @@ ORDER BY a.n, f.rank;
 \echo '    WHERE p.price < 40 AND p.stock > 0 AND p.category = ''tea'' ... ORDER BY score DESC'
 \echo
 
-SELECT round(product_llm.score('shop-seed', 'coffee', e.embedding)::numeric, 2) AS score, left(p.title, 40) AS title,
+SELECT round(product_llm.score('shop-mini', 'coffee', e.embedding)::numeric, 2) AS score, left(p.title, 40) AS title,
        p.price, p.stock, v.views, v.purchases
 FROM product AS p
 JOIN product_embedding AS e USING (sku)
@@ -220,14 +220,14 @@ CROSS JOIN LATERAL (
 	WHERE event.sku = p.sku AND event.at >= current_date - 28
 ) AS v
 WHERE p.price < 40 AND p.stock > 0 AND p.category = 'tea'
-ORDER BY product_llm.score('shop-seed', 'coffee', e.embedding) DESC
+ORDER BY product_llm.score('shop-mini', 'coffee', e.embedding) DESC
 LIMIT 6;
 
 \echo
 \echo '7. Into which category?  Nobody trained a classifier; the labels are the names of the categories'
 \echo
 \echo '    SELECT label, probability'
-\echo '    FROM product_llm.classify_zero_shot(''shop-seed'', title, (SELECT array_agg(name_en) FROM category))'
+\echo '    FROM product_llm.classify_zero_shot(''shop-mini'', title, (SELECT array_agg(name_en) FROM category))'
 \echo
 
 WITH label AS (
@@ -240,7 +240,7 @@ JOIN category AS own USING (category)
 CROSS JOIN label AS l
 CROSS JOIN LATERAL (
 	SELECT label, probability
-	FROM product_llm.classify_zero_shot('shop-seed', p.title, CASE p.language WHEN 'zh' THEN l.zh ELSE l.en END)
+	FROM product_llm.classify_zero_shot('shop-mini', p.title, CASE p.language WHEN 'zh' THEN l.zh ELSE l.en END)
 	ORDER BY probability DESC
 	LIMIT 1
 ) AS c
@@ -259,7 +259,7 @@ WITH label AS (
 	CROSS JOIN label AS l
 	CROSS JOIN LATERAL (
 		SELECT label
-		FROM product_llm.classify_zero_shot('shop-seed', p.title, CASE p.language WHEN 'zh' THEN l.zh ELSE l.en END)
+		FROM product_llm.classify_zero_shot('shop-mini', p.title, CASE p.language WHEN 'zh' THEN l.zh ELSE l.en END)
 		ORDER BY probability DESC
 		LIMIT 1
 	) AS z
@@ -383,7 +383,7 @@ BEGIN
 	FOR query IN SELECT title FROM shop.product ORDER BY sku LIMIT 300
 	LOOP
 		started := clock_timestamp();
-		PERFORM product_llm.embed('shop-seed', query, 'query');
+		PERFORM product_llm.embed('shop-mini', query, 'query');
 		INSERT INTO timing VALUES ('embed', extract(epoch FROM clock_timestamp() - started) * 1000);
 	END LOOP;
 END
@@ -395,7 +395,7 @@ FROM timing;
 
 SELECT array_agg(title || '. ' || description) AS texts FROM (SELECT * FROM product ORDER BY sku LIMIT 500) AS p \gset
 SELECT clock_timestamp() AS started \gset
-SELECT count(*) AS embedded FROM product_llm.embed('shop-seed', :'texts'::text[] || :'texts'::text[]) \gset
+SELECT count(*) AS embedded FROM product_llm.embed('shop-mini', :'texts'::text[] || :'texts'::text[]) \gset
 SELECT :embedded AS "titles with descriptions", round(seconds * 1000) AS "ms", round(:embedded / seconds) AS "texts/s"
 FROM extract(epoch FROM clock_timestamp() - :'started') AS seconds;
 
@@ -405,7 +405,7 @@ CREATE TEMPORARY TABLE large AS
 ANALYZE large;
 SELECT clock_timestamp() AS started \gset
 SELECT count(*) AS found
-FROM (SELECT sku FROM large ORDER BY product_llm.score('shop-seed', 'wireless headphones', embedding) DESC LIMIT 10) AS s \gset
+FROM (SELECT sku FROM large ORDER BY product_llm.score('shop-mini', 'wireless headphones', embedding) DESC LIMIT 10) AS s \gset
 SELECT (SELECT count(*) FROM large) AS "rows scanned for the top 10", round(seconds * 1000) AS "ms"
 FROM extract(epoch FROM clock_timestamp() - :'started') AS seconds;
 
@@ -421,7 +421,7 @@ SELECT $$-- Chinese teas for an English query, below 20 euros and in stock
 SELECT title, price, stock
 FROM product JOIN product_embedding USING (sku)
 WHERE language = 'zh' AND price < 20 AND stock > 0
-ORDER BY product_llm.score('shop-seed', 'tea', embedding) DESC LIMIT 5;
+ORDER BY product_llm.score('shop-mini', 'tea', embedding) DESC LIMIT 5;
 
 -- What to put before clara, who last bought ...
 SELECT bought.title AS bought, p.title AS "and perhaps"
@@ -432,13 +432,13 @@ WHERE p.sku <> b.sku AND p.stock > 0
 ORDER BY product_llm.similarity(b.embedding, e.embedding) DESC LIMIT 5;
 
 -- A new product: which shelf?
-SELECT * FROM product_llm.classify_zero_shot('shop-seed', 'Ceramic coffee cups',
+SELECT * FROM product_llm.classify_zero_shot('shop-mini', 'Ceramic coffee cups',
                                              (SELECT array_agg(name_en) FROM category)) LIMIT 3;
 
 -- Any list of texts, best first, nothing stored
 SELECT ordinal, score, texts[ordinal] AS text
 FROM (SELECT ARRAY['garden hose', 'hiking boots', 'raincoat with hood', '防水登山鞋']) AS t (texts),
-     product_llm.rerank('shop-seed', 'waterproof rain jacket', texts);
+     product_llm.rerank('shop-mini', 'waterproof rain jacket', texts);
 
 -- What the model costs: shared by every session, and of this session alone
 SELECT * FROM product_llm.model_memory;

@@ -114,13 +114,15 @@ CREATE TEMPORARY TABLE windowed AS
 CREATE TABLE pair (query text, positive text);
 INSERT INTO pair
 	SELECT title, description FROM icecat WHERE length(description) > 10
-	UNION ALL SELECT typed(title, s), concat_ws(' ', title, description) FROM icecat, (VALUES ('a'), ('b'), ('c'), ('d')) AS v (s)
-	UNION ALL SELECT typed(description, 'e'), concat_ws(' ', title, description) FROM icecat WHERE length(description) > 10
-	UNION ALL SELECT typed(title, 'f'), title FROM icecat
+	UNION ALL SELECT typed(title, s), concat_ws(' ', title, description) FROM icecat, (VALUES ('a'), ('b'), ('c'), ('d'), ('g'), ('h'), ('i')) AS v (s)
+	UNION ALL SELECT typed(description, s), concat_ws(' ', title, description) FROM icecat, (VALUES ('e'), ('m')) AS v (s) WHERE length(description) > 10
+	UNION ALL SELECT typed(title, s), title FROM icecat, (VALUES ('f'), ('j'), ('k'), ('l')) AS v (s)
 	UNION ALL SELECT concat_ws(' ', supplier, type), concat_ws(' ', title, description) FROM icecat WHERE type IS NOT NULL
 	UNION ALL SELECT type, concat_ws(' ', title, description) FROM icecat WHERE type IS NOT NULL
 	UNION ALL SELECT type, title FROM icecat WHERE type IS NOT NULL
+	UNION ALL SELECT concat_ws(' ', supplier, type), title FROM icecat WHERE type IS NOT NULL
 	UNION ALL SELECT attributes, concat_ws(' ', title, description) FROM icecat WHERE attributes IS NOT NULL
+	UNION ALL SELECT attributes, title FROM icecat WHERE attributes IS NOT NULL
 	UNION ALL SELECT name, path FROM flipkart
 	UNION ALL SELECT typed(name, 'a'), name FROM flipkart
 	UNION ALL SELECT typed(path, 'b'), name FROM flipkart

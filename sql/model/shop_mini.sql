@@ -20,23 +20,23 @@ CALL product_llm.train_tokenizer('shop-mini-vocabulary', 'SELECT text FROM corpu
 \if :words_missing
 \echo 'word vectors: what belongs together'
 CALL product_llm.finetune('shop-mini-words', 'shop-mini-vocabulary', 'retrieval', 'SELECT query, positive FROM pair',
-	'{"word_vectors": true, "width": 256, "layers": 4, "heads": 4, "ff": 1024, "positions": 128, "epochs": 4, "batch": 256, "learning_rate": 1e-2,
+	'{"word_vectors": true, "width": 256, "layers": 4, "heads": 4, "ff": 1024, "positions": 128, "epochs": 4, "batch": 512, "learning_rate": 1e-2,
 	  "weight_decay": 0, "temperature": 0.05, "matryoshka": [64], "max_tokens": 96, "validation": 0.005, "evaluate_every": 1000, "checkpoint_every": 60}');
 \endif
 
 \if :tuned_missing
 \echo 'all layers: what belongs together'
 CALL product_llm.finetune('shop-mini-tuned', 'shop-mini-words', 'retrieval', 'SELECT query, positive FROM pair',
-	'{"epochs": 1, "batch": 256, "learning_rate": 5e-4, "temperature": 0.05, "matryoshka": [64], "max_tokens": 96, "validation": 0.005,
-	  "evaluate_every": 250, "checkpoint_every": 60}');
+	'{"steps": 400, "batch": 256, "learning_rate": 2e-4, "temperature": 0.05, "matryoshka": [64], "max_tokens": 64, "validation": 0.005,
+	  "evaluate_every": 400, "checkpoint_every": 60}');
 \endif
 
 -- The embeddings stay as they are: what learns is the head alone.
 \if :model_missing
 \echo 'head: masked words'
 CALL product_llm.pretrain('shop-mini', 'SELECT text FROM corpus', 'shop-mini-tuned',
-	'{"frozen_layers": 4, "epochs": 1, "batch": 128, "learning_rate": 1e-3, "mask_rate": 0.2, "max_tokens": 64, "validation": 0.01,
-	  "evaluate_every": 250, "checkpoint_every": 60}');
+	'{"frozen_layers": 4, "steps": 400, "batch": 128, "learning_rate": 4e-3, "mask_rate": 0.2, "max_tokens": 64, "validation": 0.01,
+	  "evaluate_every": 200, "checkpoint_every": 60}');
 \endif
 
 SELECT run, model, task, steps, round(best_value::numeric, 4) AS best, best_metric, example_rows, state,

@@ -201,7 +201,7 @@ plmpg_catalog_missing(const char *model)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("model \"%s\" does not exist", model),
 			 rows == NIL ?
-			 errhint("There are no models; product_llm.load_model('shop-seed') loads the bundled one.") :
+			 errhint("There are no models; product_llm.load_model('shop-mini') loads the bundled one.") :
 			 errhint("There are: %s%s.", names.data, list_length(rows) == 10 ? ", and perhaps more" : "")));
 }
 

@@ -9,7 +9,7 @@
 
 /*
  * Softmax over cosines needs a scale, because cosines of real texts lie close together.  20 is the
- * inverse of the temperature (0.05) that sentence encoders, shop-seed among them, are trained with.
+ * inverse of the temperature (0.05) that sentence encoders, shop-mini among them, are trained with.
  */
 #define ZERO_SHOT_SCALE 20.0f
 

@@ -10,8 +10,8 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 SELECT setseed(0.42) \g /dev/null

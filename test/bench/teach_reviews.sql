@@ -16,18 +16,18 @@ CREATE TABLE review AS
 
 \echo reviews: go on pretraining on the texts without their labels
 CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', :'model',
-	'{"epochs": 3, "batch": 128, "learning_rate": 7e-4, "mask_rate": 0.25, "validation": 0.01, "max_tokens": 96}');
+	'{"epochs": 2, "batch": 64, "learning_rate": 1e-3, "mask_rate": 0.25, "validation": 0.01, "max_tokens": 64}');
 
 \echo reviews: ten categories
 CALL product_llm.finetune('reviews-category', 'reviews', 'classification', 'SELECT text, category FROM review WHERE NOT held',
-	'{"epochs": 3, "batch": 64, "learning_rate": 4e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 80, "dropout": 0.1, "validation": 0.02}');
 \echo reviews: ten categories from 5,018 labels
 CALL product_llm.finetune('reviews-category-5018', 'reviews', 'classification',
 	'SELECT text, category FROM (SELECT * FROM review WHERE NOT held ORDER BY hash DESC LIMIT 5018) AS r',
-	'{"epochs": 6, "batch": 32, "learning_rate": 4e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.05}');
+	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 80, "dropout": 0.1, "validation": 0.05}');
 \echo reviews: sentiment
 CALL product_llm.finetune('reviews-sentiment', 'reviews', 'classification', 'SELECT text, sentiment FROM review WHERE NOT held',
-	'{"epochs": 3, "batch": 64, "learning_rate": 4e-4, "max_tokens": 128, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 2, "batch": 64, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.02}');
 
 \echo zh_reviews, rows that no training saw
 SELECT t.what, e.metric, round(e.value::numeric, 4) AS value, round(e.low::numeric, 4) AS low, round(e.high::numeric, 4) AS high

@@ -4,7 +4,7 @@ Written from the papers (Devlin et al., 2019; Sanh et al., 2019; Reimers and Gur
 reference libraries document, and from nothing in src/: where this and the engine agree, two people agree.
 It reads a Hugging Face directory as it lies there, so that every figure comes from the stored weights.
 
-    model = Model("models/shop-seed")
+    model = Model("models/shop-mini")
     model.case("red dress")             # a dict of token ids, hidden states, embedding, logits ...
 
 Needs torch and numpy.  Slow and plain on purpose: one text at a time, no padding, no batching.

@@ -14,11 +14,11 @@ psql() { command psql -XqAt -v ON_ERROR_STOP=1 -d postgres "$@"; }
 
 echo "== $products products"
 psql -v products="$products" -f "$top/test/bench/catalog_setup.sql" <"$top/sql/demo/products.csv"
-psql -c "SELECT product_llm.create_catalog('shop', 'product', 'id', 'title || '' '' || description', 'shop-seed', 'manual', 'title', 'english')" >/dev/null
+psql -c "SELECT product_llm.create_catalog('shop', 'product', 'id', 'title || '' '' || description', 'shop-mini', 'manual', 'title', 'english')" >/dev/null
 cat >"$work/refresh.sql" <<'SQL'
 \timing off
 SELECT clock_timestamp() AS t0 \gset
-SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(title || ' ' || description ORDER BY id) FROM product)) \g /dev/null
+SELECT count(*) FROM product_llm.embed('shop-mini', (SELECT array_agg(title || ' ' || description ORDER BY id) FROM product)) \g /dev/null
 SELECT clock_timestamp() AS t1 \gset
 CALL product_llm.refresh_catalog('shop');
 SELECT clock_timestamp() AS t2 \gset

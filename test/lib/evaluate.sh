@@ -6,6 +6,6 @@ set -eu
 . "$(dirname "$0")/on_data.sh"
 find_data evaluate
 fresh_cluster evaluate
-on_data evaluate_icecat icecat shop-seed
-on_data evaluate_next_item "amazon18_industrial online_retail" shop-seed
-on_data evaluate_model "icecat stsb" shop-seed
+on_data evaluate_icecat icecat shop-mini
+on_data evaluate_next_item "amazon18_industrial online_retail" shop-mini
+on_data evaluate_model "icecat stsb" shop-mini

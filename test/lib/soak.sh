@@ -7,7 +7,7 @@ calls=${SOAK_CALLS:-1000000}
 fresh_cluster soak
 psql -XqAt -v ON_ERROR_STOP=1 -v calls="$calls" -d postgres <<'SQL'
 CREATE EXTENSION product_llm;
-SELECT product_llm.load_model('shop-seed') \g /dev/null
+SELECT product_llm.load_model('shop-mini') \g /dev/null
 CREATE FUNCTION private_kb() RETURNS bigint LANGUAGE sql AS
 	$$ SELECT sum(substring(line FROM '[0-9]+')::bigint) FROM regexp_split_to_table(pg_read_file('/proc/self/smaps_rollup', 0, 100000), '\n') line
 	   WHERE line LIKE 'Private_%' AND line NOT LIKE '%Hugetlb%' $$;
@@ -21,8 +21,8 @@ DECLARE
 	s real;
 BEGIN
 	FOR i IN 1 .. calls LOOP
-		v := product_llm.embed('shop-seed', 'product ' || i);
-		s := product_llm.score('shop-seed', 'shoes', v);
+		v := product_llm.embed('shop-mini', 'product ' || i);
+		s := product_llm.score('shop-mini', 'shoes', v);
 		IF i % (calls / 10) = 0 THEN
 			late := private_kb();
 			RAISE NOTICE '% calls, % kB private', i, late;

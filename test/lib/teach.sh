@@ -10,7 +10,7 @@ fresh_cluster teach
 # teach NAME FOLDER
 teach() {
 	case " ${TEACH:-reviews sentences icecat next_item} " in
-		*" $1 "*) on_data "teach_$1" "$2" "${TEACH_BASE:-shop-seed}" "${TEACH_FROM:-}" ;;
+		*" $1 "*) on_data "teach_$1" "$2" "${TEACH_BASE:-shop-mini}" "${TEACH_FROM:-}" ;;
 	esac
 }
 teach sentences stsb

@@ -4,8 +4,8 @@ SELECT plan(15);
 SET search_path = public, product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 
@@ -20,10 +20,10 @@ FROM generate_series(1, 300) AS n
 	 LEFT JOIN LATERAL generate_series(1, (hashint8(n) & 2147483647) % 61) AS w ON true
 GROUP BY n;
 
-CREATE TABLE single AS SELECT n, embed('shop-seed', input) AS embedding FROM inputs;
+CREATE TABLE single AS SELECT n, embed('shop-mini', input) AS embedding FROM inputs;
 CREATE TABLE batch AS
 SELECT row_number() OVER () AS n, e AS embedding
-FROM embed('shop-seed', (SELECT array_agg(input ORDER BY n) FROM inputs)) e;
+FROM embed('shop-mini', (SELECT array_agg(input ORDER BY n) FROM inputs)) e;
 
 SELECT is((SELECT count(*)::int FROM inputs), 300, 'the inputs are there');
 
@@ -38,11 +38,11 @@ SELECT is_empty($$SELECT n, s FROM single, LATERAL (SELECT sum(x::float8 * x) AS
 SET product_llm.threads = 1;
 CREATE TABLE one_thread AS
 SELECT row_number() OVER () AS n, e AS embedding
-FROM embed('shop-seed', (SELECT array_agg(input ORDER BY n) FROM inputs)) e;
+FROM embed('shop-mini', (SELECT array_agg(input ORDER BY n) FROM inputs)) e;
 SET product_llm.threads = 4;
 CREATE TABLE four_threads AS
 SELECT row_number() OVER () AS n, e AS embedding
-FROM embed('shop-seed', (SELECT array_agg(input ORDER BY n DESC) FROM inputs)) e;
+FROM embed('shop-mini', (SELECT array_agg(input ORDER BY n DESC) FROM inputs)) e;
 RESET product_llm.threads;
 SELECT is_empty($$SELECT n FROM batch JOIN one_thread USING (n) WHERE batch.embedding <> one_thread.embedding$$,
 				'embed_does_not_depend_on_threads: 1');
@@ -67,22 +67,22 @@ BEGIN
 	END LOOP;
 	RETURN plan;
 END $$;
-SELECT matches(plan_of($$SELECT bit_xor(hashtextextended(embed('shop-seed', input)::text, n)) FROM inputs$$),
+SELECT matches(plan_of($$SELECT bit_xor(hashtextextended(embed('shop-mini', input)::text, n)) FROM inputs$$),
 			   'Finalize Aggregate.*Gather.*Partial Aggregate', 'the next query embeds in workers');
-SELECT is((SELECT bit_xor(hashtextextended(embed('shop-seed', input)::text, n)) FROM inputs),
+SELECT is((SELECT bit_xor(hashtextextended(embed('shop-mini', input)::text, n)) FROM inputs),
 		  (SELECT bit_xor(hashtextextended(embedding::text, n)) FROM single),
 		  'embed_in_a_worker_equals_embed_alone');
-SELECT is((SELECT array_agg(n ORDER BY score('shop-seed', 'red shoes', input) DESC, n) FROM inputs),
-		  (SELECT array_agg(n ORDER BY score('shop-seed', 'red shoes', embedding) DESC, n) FROM single),
+SELECT is((SELECT array_agg(n ORDER BY score('shop-mini', 'red shoes', input) DESC, n) FROM inputs),
+		  (SELECT array_agg(n ORDER BY score('shop-mini', 'red shoes', embedding) DESC, n) FROM single),
 		  'score_of_text_orders_as_score_of_embedding');
 RESET parallel_leader_participation;
 RESET max_parallel_workers_per_gather;
 
 -- Tokens.
 CREATE TABLE tokens AS
-SELECT n, input, t.* FROM inputs, LATERAL tokenize('shop-seed', input, truncate => false) t;
-SELECT is_empty($$SELECT n, count_tokens('shop-seed', input), count(*) FROM tokens GROUP BY n, input
-				  HAVING count_tokens('shop-seed', input) <> count(*)$$,
+SELECT n, input, t.* FROM inputs, LATERAL tokenize('shop-mini', input, truncate => false) t;
+SELECT is_empty($$SELECT n, count_tokens('shop-mini', input), count(*) FROM tokens GROUP BY n, input
+				  HAVING count_tokens('shop-mini', input) <> count(*)$$,
 				'count_tokens_counts_what_tokenize_shows');
 SELECT is_empty($$SELECT n, ordinal, token, substr(input, start_at, length) FROM tokens
 				  WHERE token ~ '^(##)?[!-~]+$' AND substr(input, start_at, length) ~ '^[ -~]+$'
@@ -95,21 +95,21 @@ SELECT is_empty($$SELECT n, ordinal, start_at FROM
 				  WHERE start_at < before AND token <> '[UNK]'$$,
 				'tokens_do_not_overlap');
 SELECT is_empty($$SELECT n FROM inputs WHERE
-				  (SELECT array_agg(id ORDER BY ordinal) FROM tokenize('shop-seed', input)) <>
+				  (SELECT array_agg(id ORDER BY ordinal) FROM tokenize('shop-mini', input)) <>
 				  (SELECT array_agg(id ORDER BY ordinal) FROM tokens t WHERE t.n = inputs.n)
-				  AND count_tokens('shop-seed', input) <= 128$$,
+				  AND count_tokens('shop-mini', input) <= 128$$,
 				'short_texts_are_not_truncated');
 
 -- Labels.
 SELECT is_empty($$SELECT n, s, c FROM inputs, LATERAL (SELECT sum(probability) AS s, count(*) AS c,
 					array_agg(probability) = array_agg(probability ORDER BY probability DESC) AS sorted
-					FROM classify_zero_shot('shop-seed', input, ARRAY['shoes', '耳机', 'keyboard', ''])) z
+					FROM classify_zero_shot('shop-mini', input, ARRAY['shoes', '耳机', 'keyboard', ''])) z
 				  WHERE abs(s - 1) > 1e-5 OR c <> 4 OR NOT sorted$$,
 				'zero_shot_sums_to_one_best_first');
 SELECT is_empty($$SELECT n FROM inputs, LATERAL (SELECT label FROM
-					classify_zero_shot('shop-seed', input, ARRAY['shoes', '耳机', 'keyboard']) LIMIT 1) z
-				  WHERE similarity(embed('shop-seed', input), embed('shop-seed', label)) <
-					(SELECT max(similarity(embed('shop-seed', input), embed('shop-seed', l)))
+					classify_zero_shot('shop-mini', input, ARRAY['shoes', '耳机', 'keyboard']) LIMIT 1) z
+				  WHERE similarity(embed('shop-mini', input), embed('shop-mini', label)) <
+					(SELECT max(similarity(embed('shop-mini', input), embed('shop-mini', l)))
 					 FROM unnest(ARRAY['shoes', '耳机', 'keyboard']) l)$$,
 				'zero_shot_picks_the_nearest_label');
 

@@ -5,8 +5,8 @@ SET search_path = public, product_llm;
 SET client_min_messages = warning;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 SELECT load_model('three-labels', :'golden' || '/models/bert-classify'),
@@ -46,24 +46,24 @@ SELECT score('ranking', 'red', 'blue dress') <> score('ranking', 'blue dress', '
 SELECT score('ranking-sigmoid', 'red', 'blue dress') BETWEEN 0 AND 1 AS activated;
 
 -- Label names alone: every label once, best first, sums to 1.
-SELECT label FROM classify_zero_shot('shop-seed', 'wireless headphones', ARRAY['shoes', 'coffee machine', 'headset']) LIMIT 1;
-SELECT label FROM classify_zero_shot('shop-seed', '无线蓝牙耳机', ARRAY['鞋', '咖啡机', '耳机']) LIMIT 1;
+SELECT label FROM classify_zero_shot('shop-mini', 'wireless headphones', ARRAY['shoes', 'coffee machine', 'headset']) LIMIT 1;
+SELECT label FROM classify_zero_shot('shop-mini', '无线蓝牙耳机', ARRAY['鞋', '咖啡机', '耳机']) LIMIT 1;
 SELECT count(*), abs(sum(probability) - 1) < 1e-5 AS sums_to_one,
 	   array_agg(probability ORDER BY place) = array_agg(probability ORDER BY probability DESC) AS best_first
-FROM classify_zero_shot('shop-seed', 'wireless headphones', ARRAY['shoes', '', '咖啡机', 'headset']) WITH ORDINALITY AS c(label, probability, place);
-SELECT * FROM classify_zero_shot('shop-seed', 'anything', ARRAY['one label']);
-SELECT count(*) FROM classify_zero_shot('shop-seed', NULL, ARRAY['one label']);
-SELECT count(*) FROM classify_zero_shot('shop-seed', 'anything', NULL);
+FROM classify_zero_shot('shop-mini', 'wireless headphones', ARRAY['shoes', '', '咖啡机', 'headset']) WITH ORDINALITY AS c(label, probability, place);
+SELECT * FROM classify_zero_shot('shop-mini', 'anything', ARRAY['one label']);
+SELECT count(*) FROM classify_zero_shot('shop-mini', NULL, ARRAY['one label']);
+SELECT count(*) FROM classify_zero_shot('shop-mini', 'anything', NULL);
 
 -- It is the softmax of 20 times the cosine.
 SELECT bool_and(abs(probability - exp(20 * s) / total) < 1e-5) AS softmax_of_cosine
 FROM (SELECT label, probability, s, sum(exp(20 * s)) OVER () AS total
-	  FROM classify_zero_shot('shop-seed', 'red shoes', ARRAY['a', 'shoes', 'cup']),
-		   LATERAL (SELECT similarity(embed('shop-seed', 'red shoes'), embed('shop-seed', label))::float8 AS s) x) y;
+	  FROM classify_zero_shot('shop-mini', 'red shoes', ARRAY['a', 'shoes', 'cup']),
+		   LATERAL (SELECT similarity(embed('shop-mini', 'red shoes'), embed('shop-mini', label))::float8 AS s) x) y;
 
 -- The labels may change from row to row.
 SELECT n, label FROM generate_series(1, 2) n,
-	LATERAL classify_zero_shot('shop-seed', 'red shoes', CASE n WHEN 1 THEN ARRAY['shoes', 'cup'] ELSE ARRAY['cup', 'lamp', 'shoe'] END) z
+	LATERAL classify_zero_shot('shop-mini', 'red shoes', CASE n WHEN 1 THEN ARRAY['shoes', 'cup'] ELSE ARRAY['cup', 'lamp', 'shoe'] END) z
 WHERE label LIKE 'shoe%';
 
 SELECT drop_model('three-labels'), drop_model('many-labels'), drop_model('regression'), drop_model('ranking'),

@@ -5,8 +5,8 @@ CREATE SCHEMA evaluated;
 SET search_path = evaluated, product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 
@@ -19,7 +19,7 @@ $$;
 INSERT INTO goods
 	SELECT i, word(i % 75) || ' ' || word((i * 7 + 3) % 75) || ' ' || word((i * 11 + 5) % 75), 'item for ' || word((i * 13) % 75)
 	FROM generate_series(1, 400) AS i;
-SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, description)', 'shop-seed', title => 'title', language => 'english');
+SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, description)', 'shop-mini', title => 'title', language => 'english');
 CREATE TABLE event (who text, item integer, at timestamptz);
 INSERT INTO event
 	SELECT 'v' || v, 20 * (v % 6) + 1 + (v * 7 + n * (1 + v % 3) * 3) % 20, timestamptz '2024-01-01' + v * interval '1 day' + n * interval '1 minute'
@@ -116,7 +116,7 @@ CREATE TABLE ordered AS
 	FROM (SELECT who, item, min(at) AS at FROM event GROUP BY who, item) AS f;
 CREATE TABLE earlier AS
 	SELECT e.* FROM event AS e JOIN ordered AS o ON o.who = e.who AND o.back = 1 WHERE e.at < o.at;
-SELECT create_catalog('earlier', 'goods', 'id', 'concat_ws('' '', title, description)', 'shop-seed', title => 'title', language => 'english');
+SELECT create_catalog('earlier', 'goods', 'id', 'concat_ws('' '', title, description)', 'shop-mini', title => 'title', language => 'english');
 SELECT bind_events('earlier', 'earlier', 'who', 'item', 'at');
 CREATE TABLE recommended AS
 	SELECT o.who, o.item, r.key, r.n FROM ordered AS o, LATERAL (SELECT key, row_number() OVER () AS n FROM recommend('earlier', o.who, 10)) AS r
@@ -162,7 +162,7 @@ SELECT evaluate_recommendations('goods');
 SELECT evaluate_search('goods', 'TABLE judgment');
 RESET product_llm.memory_limit;
 \set VERBOSITY default
-SELECT create_catalog('quiet', 'goods', 'id', 'title', 'shop-seed', language => 'english');
+SELECT create_catalog('quiet', 'goods', 'id', 'title', 'shop-mini', language => 'english');
 SELECT evaluate_recommendations('quiet');
 CREATE TABLE once (who text, item integer, at timestamptz);
 SELECT bind_events('quiet', 'once', 'who', 'item', 'at');
@@ -208,7 +208,7 @@ CREATE POLICY half ON goods TO regress_evaluator USING (id <= 200);
 CREATE TABLE few_goods AS SELECT * FROM goods WHERE id <= 200;
 ALTER TABLE few_goods ADD PRIMARY KEY (id);
 CREATE TABLE few AS SELECT * FROM event WHERE who ~ '^v[1-3].?$';
-SELECT create_catalog('few', 'few_goods', 'id', 'concat_ws('' '', title, description)', 'shop-seed', title => 'title', language => 'english');
+SELECT create_catalog('few', 'few_goods', 'id', 'concat_ws('' '', title, description)', 'shop-mini', title => 'title', language => 'english');
 SELECT bind_events('few', 'few', 'who', 'item', 'at');
 SELECT alter_catalog('few', settings => settings) FROM catalog WHERE catalog = 'goods';
 GRANT SELECT ON few, few_goods TO regress_evaluator;

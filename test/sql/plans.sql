@@ -3,8 +3,8 @@ SET search_path = public, product_llm;
 SET client_min_messages = warning;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 
@@ -26,18 +26,18 @@ SELECT n, title, e
 FROM (SELECT array_agg((ARRAY['red','blue','green'])[1 + i % 3] || ' '
 					   || (ARRAY['cup','lamp','chair','shoes'])[1 + i % 4] || ' ' || i ORDER BY i) AS titles
 	  FROM generate_series(1, 1000) i) t,
-	 LATERAL (SELECT row_number() OVER () AS n, e FROM embed('shop-seed', titles) e) v,
+	 LATERAL (SELECT row_number() OVER () AS n, e FROM embed('shop-mini', titles) e) v,
 	 LATERAL (SELECT titles[n] AS title) x;
 ANALYZE plan_goods;
 
 -- A constant embedding is computed by the planner, once: the plan has its value and not the call.
-SELECT plan_has($$SELECT product_llm.embed('shop-seed', 'red cup')$$, 'embed\(') AS calls_embed,
-	   plan_has($$SELECT product_llm.embed('shop-seed', 'red cup')$$, 'Output: ''\{-?[0-9.]+') AS has_value;
-SELECT plan_has($$SELECT * FROM plan_goods WHERE similarity(embedding, embed('shop-seed', 'red cup')) > 0.9$$,
+SELECT plan_has($$SELECT product_llm.embed('shop-mini', 'red cup')$$, 'embed\(') AS calls_embed,
+	   plan_has($$SELECT product_llm.embed('shop-mini', 'red cup')$$, 'Output: ''\{-?[0-9.]+') AS has_value;
+SELECT plan_has($$SELECT * FROM plan_goods WHERE similarity(embedding, embed('shop-mini', 'red cup')) > 0.9$$,
 				'embed\(') AS calls_embed;
 
 -- The form with the default model waits for the execution.
-SET product_llm.default_model = 'shop-seed';
+SET product_llm.default_model = 'shop-mini';
 SELECT plan_has($$SELECT product_llm.embed('red cup')$$, 'embed\(') AS calls_embed;
 RESET product_llm.default_model;
 
@@ -47,40 +47,40 @@ SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
 SET LOCAL min_parallel_table_scan_size = 0;
 SET LOCAL max_parallel_workers_per_gather = 2;
-SELECT plan_has($$SELECT id FROM plan_goods ORDER BY score('shop-seed', 'red cup', embedding) DESC LIMIT 10$$,
+SELECT plan_has($$SELECT id FROM plan_goods ORDER BY score('shop-mini', 'red cup', embedding) DESC LIMIT 10$$,
 				'Gather Merge') AS gathers,
-	   plan_has($$SELECT id FROM plan_goods ORDER BY score('shop-seed', 'red cup', embedding) DESC LIMIT 10$$,
+	   plan_has($$SELECT id FROM plan_goods ORDER BY score('shop-mini', 'red cup', embedding) DESC LIMIT 10$$,
 				'Parallel Seq Scan') AS scans_in_parallel;
 SELECT count(*) AS ten, bool_and(title LIKE 'red cup%') AS red_cups
-FROM (SELECT title FROM plan_goods ORDER BY score('shop-seed', 'red cup', embedding) DESC, id LIMIT 10) best;
+FROM (SELECT title FROM plan_goods ORDER BY score('shop-mini', 'red cup', embedding) DESC, id LIMIT 10) best;
 
 -- An expensive expression is worth workers with the server's own costs.
 SET LOCAL parallel_setup_cost = 1000;
 SET LOCAL parallel_tuple_cost = 0.1;
-SELECT plan_has($$SELECT id FROM plan_goods WHERE (embed('shop-seed', title))[1] > 0$$, 'Parallel Seq Scan') AS parallel;
+SELECT plan_has($$SELECT id FROM plan_goods WHERE (embed('shop-mini', title))[1] > 0$$, 'Parallel Seq Scan') AS parallel;
 COMMIT;
 
 -- Rows and cost of the batch forms follow the array.
-SELECT plan_has($$SELECT * FROM embed('shop-seed', array_fill('x'::text, ARRAY[7]))$$, 'rows=7 ') AS seven_rows,
-	   plan_has($$SELECT * FROM rerank('shop-seed', 'q', ARRAY['a', 'b', 'c'])$$, 'rows=3 ') AS three_rows;
+SELECT plan_has($$SELECT * FROM embed('shop-mini', array_fill('x'::text, ARRAY[7]))$$, 'rows=7 ') AS seven_rows,
+	   plan_has($$SELECT * FROM rerank('shop-mini', 'q', ARRAY['a', 'b', 'c'])$$, 'rows=3 ') AS three_rows;
 
 -- An index on an expression with embed(): built, used, kept up.
-CREATE INDEX plan_goods_first ON plan_goods (((embed('shop-seed', title))[1]));
+CREATE INDEX plan_goods_first ON plan_goods (((embed('shop-mini', title))[1]));
 ANALYZE plan_goods;
 SET enable_seqscan = off;
-SELECT plan_has($$SELECT id FROM plan_goods WHERE (embed('shop-seed', title))[1] = 2$$, 'plan_goods_first') AS uses_index;
+SELECT plan_has($$SELECT id FROM plan_goods WHERE (embed('shop-mini', title))[1] = 2$$, 'plan_goods_first') AS uses_index;
 SELECT count(*) = 1 AS found FROM plan_goods
-WHERE (embed('shop-seed', title))[1] = (embed('shop-seed', 'red cup 12'))[1] AND id = 12;
+WHERE (embed('shop-mini', title))[1] = (embed('shop-mini', 'red cup 12'))[1] AND id = 12;
 INSERT INTO plan_goods VALUES (2001, '全自动咖啡机', NULL);
-SELECT id FROM plan_goods WHERE (embed('shop-seed', title))[1] = (embed('shop-seed', '全自动咖啡机'))[1];
+SELECT id FROM plan_goods WHERE (embed('shop-mini', title))[1] = (embed('shop-mini', '全自动咖啡机'))[1];
 RESET enable_seqscan;
 
 -- A stored generated column.
 CREATE TABLE plan_generated (title text,
-	embedding real[] GENERATED ALWAYS AS (product_llm.embed('shop-seed', title)) STORED);
+	embedding real[] GENERATED ALWAYS AS (product_llm.embed('shop-mini', title)) STORED);
 INSERT INTO plan_generated VALUES ('red cup'), (NULL), ('blue lamp');
 UPDATE plan_generated SET title = 'green chair' WHERE title = 'blue lamp';
-SELECT title, embedding IS NOT DISTINCT FROM embed('shop-seed', title) AS kept_up FROM plan_generated;
+SELECT title, embedding IS NOT DISTINCT FROM embed('shop-mini', title) AS kept_up FROM plan_generated;
 
 -- Honest labels: everything is parallel safe; only what reads a setting is not immutable.
 SELECT p.oid::regprocedure, p.provolatile, p.proparallel

@@ -6,8 +6,8 @@ CREATE SCHEMA private;
 SET search_path = private, product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 CREATE FUNCTION said(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -41,12 +41,12 @@ CREATE INDEX ON event (who);
 CREATE TABLE seen_goods AS SELECT * FROM goods WHERE NOT hidden;
 ALTER TABLE seen_goods ADD PRIMARY KEY (id);
 CREATE TABLE seen_event AS SELECT * FROM event WHERE NOT hidden;
-SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-seed', title => 'title', language => 'english');
-SELECT create_catalog('seen', 'seen_goods', 'id', 'concat_ws('' '', title, body)', 'shop-seed', title => 'title', language => 'english');
+SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-mini', title => 'title', language => 'english');
+SELECT create_catalog('seen', 'seen_goods', 'id', 'concat_ws('' '', title, body)', 'shop-mini', title => 'title', language => 'english');
 CREATE TABLE seen_goods2 AS TABLE seen_goods;
 ALTER TABLE seen_goods2 ADD PRIMARY KEY (id);
 CREATE TABLE event2 AS TABLE event;
-SELECT create_catalog('goods_only', 'seen_goods2', 'id', 'concat_ws('' '', title, body)', 'shop-seed', title => 'title', language => 'english');
+SELECT create_catalog('goods_only', 'seen_goods2', 'id', 'concat_ws('' '', title, body)', 'shop-mini', title => 'title', language => 'english');
 SET client_min_messages = error;
 SELECT bind_events('goods', 'event', 'who', 'item', 'at'), bind_events('seen', 'seen_event', 'who', 'item', 'at'), bind_events('goods_only', 'event2', 'who', 'item', 'at');
 SET client_min_messages = warning;
@@ -81,7 +81,7 @@ BEGIN
 	RETURN QUERY SELECT concat_ws(' ', 'count', products) FROM catalogs WHERE catalog = name;
 	RETURN QUERY SELECT concat_ws(' ', 'error', c, replace(said(format(c, name)), name, '..')) FROM unnest(ARRAY['SELECT * FROM similar(%L, ''4'')', 'SELECT * FROM similar(%L, ''7777'')', 'SELECT * FROM search(%L, ''cup'', filter => ''1 / (id %% 3) > 0'')',
 		'SELECT * FROM search(%L, ''cup'', filter => ''brand::int > 0'')', 'SELECT * FROM recommend(%L, ''v1'', filter => ''title::int > 0'')', 'SELECT record_feedback(%L || ''/00000000-0000-4000-8000-000000000000'', ''4'')']) AS c;
-	RETURN QUERY SELECT concat_ws(' ', 'score', q, t.id, score('shop-seed', q, title)) FROM unnest(ARRAY['red cup']) AS q, LATERAL (SELECT key::int AS id FROM search(name, q, 5)) AS t JOIN seen_goods AS g USING (id);
+	RETURN QUERY SELECT concat_ws(' ', 'score', q, t.id, score('shop-mini', q, title)) FROM unnest(ARRAY['red cup']) AS q, LATERAL (SELECT key::int AS id FROM search(name, q, 5)) AS t JOIN seen_goods AS g USING (id);
 END
 $$;
 GRANT EXECUTE ON FUNCTION answers(text), said(text) TO regress_customer;
@@ -155,7 +155,7 @@ CREATE TABLE event (who text, item int, at timestamptz);
 CREATE INDEX ON event (who);
 INSERT INTO event SELECT 'v' || v, 1 + (v * 7 + n * 5) % 60, timestamptz '2024-01-01' + v * interval '1 day' + n * interval '1 minute' FROM generate_series(1, 20) AS v, generate_series(1, 6) AS n;
 INSERT INTO event SELECT w, i * 3, timestamptz '2024-02-01' + i * interval '1 minute' FROM unnest(ARRAY['it''s "me"', '', 'a\b', '%s', '$$x$$']) AS w, generate_series(1, 5) AS i;
-SELECT create_catalog('goods', 'goods', 'id', 'title', 'shop-seed'), bind_events('goods', 'event', 'who', 'item', 'at');
+SELECT create_catalog('goods', 'goods', 'id', 'title', 'shop-mini'), bind_events('goods', 'event', 'who', 'item', 'at');
 CREATE TABLE event_without (LIKE event);
 CREATE INDEX ON event_without (who);
 -- All that is kept beside the products: which tables there are is asked of the catalog, so that none is missed.
@@ -198,7 +198,7 @@ BEGIN
 	SELECT string_agg(f.what || ' ' || f.erased, ', ' ORDER BY f.n) INTO again FROM product_llm.forget('goods', given, delete_events) WITH ORDINALITY AS f (what, erased, n);
 	TRUNCATE private.event_without;
 	INSERT INTO private.event_without SELECT * FROM private.event AS e WHERE e.who <> given;
-	PERFORM product_llm.create_catalog('without', 'goods', 'id', 'title', 'shop-seed');
+	PERFORM product_llm.create_catalog('without', 'goods', 'id', 'title', 'shop-mini');
 	PERFORM product_llm.bind_events('without', 'event_without', 'who', 'item', 'at');
 	PERFORM product_llm.catalog_work('goods', 'count', NULL), product_llm.catalog_work('without', 'count', NULL);
 	-- The others' lists were made before: they are copied.
@@ -239,8 +239,8 @@ CREATE TABLE padded (who char(5), item int, at timestamptz);
 INSERT INTO numbered SELECT v, i, '2024-01-01' FROM generate_series(1, 5) AS v, generate_series(1, 5) AS i;
 INSERT INTO padded SELECT 'abc' || v, i + v, '2024-01-01' FROM generate_series(1, 5) AS v, generate_series(1, 5) AS i;
 SET client_min_messages = error;
-SELECT create_catalog('numbered', 'goods', 'id', 'title', 'shop-seed'), bind_events('numbered', 'numbered', 'who', 'item', 'at');
-SELECT create_catalog('padded', 'goods', 'id', 'title', 'shop-seed'), bind_events('padded', 'padded', 'who', 'item', 'at');
+SELECT create_catalog('numbered', 'goods', 'id', 'title', 'shop-mini'), bind_events('numbered', 'numbered', 'who', 'item', 'at');
+SELECT create_catalog('padded', 'goods', 'id', 'title', 'shop-mini'), bind_events('padded', 'padded', 'who', 'item', 'at');
 SELECT string_agg(DISTINCT source, ' ') FROM recommend('padded', 'abc1', 5);
 SELECT string_agg(what || ' ' || erased, ', ') FROM forget('padded', 'abc1 ');
 SELECT live('numbered', ARRAY['3', '03', ' 3']);

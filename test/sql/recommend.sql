@@ -6,8 +6,8 @@ CREATE SCHEMA recommended;
 SET search_path = recommended, product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 CREATE FUNCTION said(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -26,7 +26,7 @@ CREATE TABLE goods (sku text PRIMARY KEY, title text, stock int);
 INSERT INTO goods
 	SELECT 'p' || i, (ARRAY['red', 'blue', 'green', 'black'])[1 + i % 4] || ' ' || (ARRAY['cup', 'shoe', 'lamp', 'chair', 'laptop', 'kettle'])[1 + i / 4 % 6] || ' no ' || i, i % 3
 	FROM generate_series(1, 120) AS i;
-SELECT create_catalog('goods', 'goods', 'sku', 'title', 'shop-seed', language => 'product_llm.shop_english');
+SELECT create_catalog('goods', 'goods', 'sku', 'title', 'shop-mini', language => 'product_llm.shop_english');
 CREATE TABLE event (who int, item text, at timestamptz, kind text);
 CREATE INDEX ON event (who);
 INSERT INTO event
@@ -141,7 +141,7 @@ SELECT source, count(*) > 0, bool_and(because = '{}') AS nothing_to_name FROM re
 -- A shop without any event; a product from the first row.
 CREATE TABLE little (id int PRIMARY KEY, title text);
 CREATE TABLE quiet (who text, item text, at timestamptz);
-SELECT create_catalog('little', 'little', 'id', 'title', 'shop-seed'), bind_events('little', 'quiet', 'who', 'item', 'at');
+SELECT create_catalog('little', 'little', 'id', 'title', 'shop-mini'), bind_events('little', 'quiet', 'who', 'item', 'at');
 SELECT count(*) FROM recommend('little', 'x');
 INSERT INTO little VALUES (1, 'cup');
 SELECT key, score, source, because FROM recommend('little', 'x');
@@ -177,7 +177,7 @@ SELECT keys, (SELECT count(*) FROM recommend_basket('goods', keys)), (SELECT str
 SELECT count(*), count(*) FILTER (WHERE key IN (SELECT 'p' || i FROM generate_series(1, 100) AS i)) AS in_the_basket
 FROM recommend_basket('goods', (SELECT array_agg('p' || 1 + i % 100) FROM generate_series(1, 10000) AS i), 1000);
 SELECT count(*) FROM recommend_basket('goods', NULL);
-SELECT create_catalog('plain', 'goods', 'sku', 'title', 'shop-seed');
+SELECT create_catalog('plain', 'goods', 'sku', 'title', 'shop-mini');
 SELECT count(*), string_agg(DISTINCT source, ' ') FROM recommend_basket('plain', '{p1,p8}');
 SELECT said('SELECT * FROM recommend(''plain'', ''7'')');
 SELECT drop_catalog('plain');
@@ -248,7 +248,7 @@ SELECT count(*) AS differing FROM (SELECT v, r.key, r.score, r.source, r.because
 -- products that have left the source may still be embedded.
 CREATE TABLE many AS SELECT i AS id, (SELECT string_agg((ARRAY['cup', 'lamp', 'laptop', 'mouse', 'shirt', 'tent', 'red', 'blue', 'small', 'large', 'steel', 'cotton', 'travel', 'office'])[1 + ('x' || substr(md5(i || '.' || k), 1, 6))::bit(24)::int % 14], ' ') FROM generate_series(1, 5) AS k) AS title FROM generate_series(1, 2500) AS i;
 CREATE TABLE many_event AS SELECT v, (1 + power(('x' || substr(md5(v || ' ' || k), 1, 6))::bit(24)::int / 16777216.0, 2) * 2600 + v % 13 * 200)::int % 2600 AS id, timestamptz '2024-01-01' + k * interval '1 hour' AS at FROM generate_series(1, 1200) AS v, generate_series(1, 2 + v % 23) AS k;
-SELECT create_catalog('many', 'many', 'id', 'title', 'shop-seed', sync => 'manual');
+SELECT create_catalog('many', 'many', 'id', 'title', 'shop-mini', sync => 'manual');
 CALL refresh_catalog('many');
 SELECT bind_events('many', 'many_event', 'v', 'id', 'at');
 DELETE FROM many WHERE id % 10 = 3;

@@ -6,8 +6,8 @@ CREATE SCHEMA searched;
 SET search_path = searched, product_llm;
 DO $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-seed') THEN
-		PERFORM product_llm.load_model('shop-seed');
+	IF NOT EXISTS (SELECT FROM product_llm.models WHERE model = 'shop-mini') THEN
+		PERFORM product_llm.load_model('shop-mini');
 	END IF;
 END $$;
 -- What a statement says when it fails.
@@ -36,7 +36,7 @@ INSERT INTO goods (id, title, body, price) VALUES
 	(1003, '无线蓝牙耳机', '降噪 头戴式', 30), (1004, '机械键盘', '红轴 游戏', 50), (1005, 'ノートパソコン 15インチ', '軽い', 700), (1006, 'ワイヤレスマウス', '静音', 20),
 	(1007, '무선 이어폰', '블루투스 5.0', 30), (1008, '기계식 키보드', '청축', 60), (1009, 'หูฟังไร้สาย', 'บลูทูธ', 25), (1010, 'แป้นพิมพ์', 'เงียบ', 30),
 	(1011, 'Bluetooth 耳机 wireless', 'mixed 语言', 35), (1012, 'Waschmaschinen', 'leise und sparsam', 400), (1013, NULL, NULL, 1), (1014, '', '', 1);
-SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-seed', title => 'title', language => 'product_llm.shop_english');
+SELECT create_catalog('goods', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-mini', title => 'title', language => 'product_llm.shop_english');
 
 -- Columns ----
 CREATE TABLE query (query text);
@@ -57,10 +57,10 @@ SELECT bool_and(abs(score - (0.3 * coalesce(semantic_score, 0) + 0.7 * coalesce(
 	bool_and(lexical_score BETWEEN 0 AND 1) AS lexical_is_a_share, bool_and(semantic_score BETWEEN -1 AND 1.00001) AS semantic_is_a_cosine
 FROM found WHERE mode = 'hybrid';
 -- Semantic scores are cosines, and no product is nearer than those found.
-SELECT bool_and(abs(f.semantic_score - similarity(embed('shop-seed', f.query, 'query'), embed('shop-seed', concat_ws(' ', g.title, g.body)))) < 1e-5)
+SELECT bool_and(abs(f.semantic_score - similarity(embed('shop-mini', f.query, 'query'), embed('shop-mini', concat_ws(' ', g.title, g.body)))) < 1e-5)
 FROM found AS f JOIN goods AS g ON g.id::text = f.key WHERE f.mode = 'semantic';
 SELECT q.query, count(*) FILTER (WHERE f.key IS NULL) AS missed
-FROM query AS q CROSS JOIN LATERAL (SELECT e.key FROM goods_embedding AS e ORDER BY similarity(embed('shop-seed', q.query, 'query'), e.embedding) DESC, e.key LIMIT 30) AS e
+FROM query AS q CROSS JOIN LATERAL (SELECT e.key FROM goods_embedding AS e ORDER BY similarity(embed('shop-mini', q.query, 'query'), e.embedding) DESC, e.key LIMIT 30) AS e
 LEFT JOIN found AS f ON f.query = q.query AND f.mode = 'semantic' AND f.key = e.key GROUP BY q.query HAVING count(*) FILTER (WHERE f.key IS NULL) > 0;
 -- Words find exactly the products that have some of them.
 SELECT array_agg(key::int ORDER BY key::int) = (SELECT array_agg(id) FROM goods WHERE title LIKE 'red laptop%' OR title LIKE 'red %' OR title LIKE '% laptop')
@@ -117,7 +117,7 @@ SELECT count(*) FROM search('goods', 'MZ-75E500C', 10, mode => 'lexical') WHERE 
 SELECT n, (SELECT string_agg(s.key, ' ' ORDER BY s.n) FROM (SELECT key, row_number() OVER () AS n FROM search('goods', q, 3, mode => 'lexical')) AS s) AS words,
 	(SELECT s.key FROM search('goods', q, 1) AS s) AS hybrid
 FROM unnest(ARRAY['耳机', '蓝牙耳机', '键盘', 'ノートパソコン', 'マウス', 'ﾏｳｽ', '이어폰', '키보드', 'หูฟัง', 'แป้นพิมพ์', 'bluetooth 耳机', 'wireless 耳机 语言']) WITH ORDINALITY AS t (q, n) ORDER BY n;
-SELECT create_catalog('deutsch', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-seed', title => 'title', language => 'german');
+SELECT create_catalog('deutsch', 'goods', 'id', 'concat_ws('' '', title, body)', 'shop-mini', title => 'title', language => 'german');
 SELECT (SELECT key FROM search('deutsch', 'Waschmaschine', 1, mode => 'lexical')) AS stemmed, (SELECT key FROM search('deutsch', 'sparsame', 1, mode => 'lexical')) AS stemmed_too,
 	(SELECT count(*) FROM search('goods', 'sparsamer', 1, mode => 'lexical') WHERE lexical_score > 0.99) AS not_in_english;
 SELECT drop_catalog('deutsch');
@@ -220,7 +220,7 @@ SELECT count(*) FROM search_facets('goods', 'red laptop', '{brand}', 0);
 -- Names ----
 CREATE TABLE "odd ""goods" ("the ""key" text PRIMARY KEY, "te""xt" text, value text[]);
 INSERT INTO "odd ""goods" VALUES ('it''s', 'red shoes', '{x,y}'), ('a"b', 'blue shoes', '{x}'), ('back\slash', 'green hat', NULL), ('', 'yellow sock', '{}'), ('a/b,{}', 'brown sock', '{NULL}');
-SELECT create_catalog('odd "cat''alog/%s', '"odd ""goods"', 'the "key', '"te""xt"', 'shop-seed');
+SELECT create_catalog('odd "cat''alog/%s', '"odd ""goods"', 'the "key', '"te""xt"', 'shop-mini');
 SELECT key FROM search('odd "cat''alog/%s', 'shoes', 2, '"the ""key" <> :k', '{"k": "it''s"}');
 SELECT count(*) FROM search('odd "cat''alog/%s', 'sock');
 SELECT k, (SELECT count(*) FROM similar('odd "cat''alog/%s', k)) FROM unnest(ARRAY['it''s', 'a"b', 'back\slash', '', 'a/b,{}']) AS k;
@@ -232,7 +232,7 @@ CREATE TABLE parent (id int PRIMARY KEY, title text);
 CREATE TABLE child () INHERITS (parent);
 INSERT INTO parent VALUES (1, 'red cup'), (2, 'blue cup');
 INSERT INTO child VALUES (3, 'red cup'), (1, 'green cup');
-SELECT create_catalog('family', 'parent', 'id', 'title', 'shop-seed', sync => 'manual');
+SELECT create_catalog('family', 'parent', 'id', 'title', 'shop-mini', sync => 'manual');
 CALL refresh_catalog('family');
 SELECT products, embedded, stale FROM product_llm.catalogs WHERE catalog = 'family';
 CREATE FUNCTION family() RETURNS TABLE (what text, found text) LANGUAGE sql STABLE AS $$

@@ -17,13 +17,13 @@ $node->stop('immediate');
 $node->start;
 is(vector_of($node, 'wireless headphones'), $before, 'same_bits_after_crash');
 
-$node->safe_psql('postgres', q{BEGIN; SELECT product_llm.drop_model('shop-seed'); ROLLBACK});
+$node->safe_psql('postgres', q{BEGIN; SELECT product_llm.drop_model('shop-mini'); ROLLBACK});
 is(vector_of($node, 'wireless headphones'), $before, 'rolled_back_drop_leaves_the_model');
 is( $node->safe_psql('postgres',
-		q{BEGIN; SELECT product_llm.drop_model('shop-seed'); SAVEPOINT a; SELECT product_llm.load_model('shop-seed');
+		q{BEGIN; SELECT product_llm.drop_model('shop-mini'); SAVEPOINT a; SELECT product_llm.load_model('shop-mini');
 		  ROLLBACK TO a; ROLLBACK; SELECT count(*) FROM product_llm.models}) =~ /1$/, 1, 'savepoints_hold');
-$node->safe_psql('postgres', q{SELECT product_llm.drop_model('shop-seed')});
+$node->safe_psql('postgres', q{SELECT product_llm.drop_model('shop-mini')});
 is(scalar(cache_files($node)), 0, 'drop_removes_the_cache_file');
-isnt($node->psql('postgres', q{SELECT product_llm.embed('shop-seed', 'x')}), 0, 'dropped_model_is_gone');
+isnt($node->psql('postgres', q{SELECT product_llm.embed('shop-mini', 'x')}), 0, 'dropped_model_is_gone');
 is($node->safe_psql('postgres', 'SELECT 1'), 1, 'server_is_up');
 done_testing();

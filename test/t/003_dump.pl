@@ -12,18 +12,18 @@ my $dump = $node->basedir . '/dump.custom';
 my $golden = golden() . '/models/bert-classify';
 
 $node->safe_psql('postgres', "SELECT product_llm.load_model('tiny', '$golden')");
-$node->safe_psql('postgres', q{SELECT product_llm.quantize_model('small', 'shop-seed', 'int8')});
+$node->safe_psql('postgres', q{SELECT product_llm.quantize_model('small', 'shop-mini', 'int8')});
 $node->safe_psql('postgres', q{
 	CREATE TABLE public.product (id int, title text,
-		embedding real[] GENERATED ALWAYS AS (product_llm.embed('shop-seed', title)) STORED);
+		embedding real[] GENERATED ALWAYS AS (product_llm.embed('shop-mini', title)) STORED);
 	INSERT INTO public.product VALUES (1, 'red shoes'), (2, '无线耳机'), (3, '');
-	CREATE INDEX ON public.product ((product_llm.embed('shop-seed', title)));
+	CREATE INDEX ON public.product ((product_llm.embed('shop-mini', title)));
 	CREATE TABLE public.goods (sku text PRIMARY KEY, title text, price int);
 	INSERT INTO public.goods VALUES ('a', 'red shoes', 1), ('b', 'green tea', 2), ('c', 'kettle for tea', 3);
 	CREATE TABLE public.event (visitor text, sku text, at timestamptz);
 	CREATE INDEX ON public.event (visitor);
 	INSERT INTO public.event VALUES ('v', 'a', '2024-01-01'), ('v', 'b', '2024-01-02'), ('w', 'b', '2024-01-01'), ('w', 'c', '2024-01-02');
-	SELECT product_llm.create_catalog('goods', 'public.goods', 'sku', 'title', 'shop-seed', title => 'title', language => 'english');
+	SELECT product_llm.create_catalog('goods', 'public.goods', 'sku', 'title', 'shop-mini', title => 'title', language => 'english');
 	SELECT product_llm.bind_events('goods', 'public.event', 'visitor', 'sku', 'at');
 });
 install_rebuilt($node);

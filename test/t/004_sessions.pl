@@ -51,13 +51,13 @@ SKIP:
 	for my $s (@psql)
 	{
 		my $begin = time();
-		my $v = ask($s, q{SELECT md5(product_llm.embed('shop-seed', 'wireless headphones')::text)});
+		my $v = ask($s, q{SELECT md5(product_llm.embed('shop-mini', 'wireless headphones')::text)});
 		push @first, time() - $begin;
 		$expected //= $v;
 		$equal &&= $v eq $expected;
 	}
 	ok($equal, 'every_session_gives_the_same_bits');
-	ask($_, q{SELECT count(*) FROM product_llm.embed('shop-seed', array_fill('a longer text about running shoes '::text || repeat('word ', 100), ARRAY[64]))})
+	ask($_, q{SELECT count(*) FROM product_llm.embed('shop-mini', array_fill('a longer text about running shoes '::text || repeat('word ', 100), ARRAY[64]))})
 	  for @psql[0 .. 9];
 	push @used, private_kb($_) for @pid;
 	my $most = max(map { $used[$_] - $idle[$_] } 0 .. $#used);
@@ -72,7 +72,7 @@ $_->{h}->finish for map { ${ $_->{in} } .= "\\q\n"; $_ } @psql;
 
 # All start at once on a server that has no cache file: one builds it, all answer.
 $node->restart;
-my @at_once = map { my ($i, $o) = ("SELECT md5(product_llm.embed('shop-seed', 'x')::text);\n", ''); { in => \$i, out => \$o } } 1 .. 20;
+my @at_once = map { my ($i, $o) = ("SELECT md5(product_llm.embed('shop-mini', 'x')::text);\n", ''); { in => \$i, out => \$o } } 1 .. 20;
 $_->{h} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres') ], '<', $_->{in}, '>', $_->{out}, '2>&1') for @at_once;
 $_->{h}->finish for @at_once;
 my %answers = map { ${ $_->{out} } => 1 } @at_once;

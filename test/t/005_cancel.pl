@@ -21,7 +21,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE event AS SELECT v, 1 + (v * 7 + n * n * 13) % 4000 AS i, timestamptz '2024-01-01' + n * interval '1 hour' AS at
 		FROM generate_series(1, 12000) AS v, generate_series(1, 5) AS n;
 	CREATE INDEX ON event (v);
-	SELECT product_llm.create_catalog('goods', 'goods', 'i', 't', 'shop-seed', title => 't'),
+	SELECT product_llm.create_catalog('goods', 'goods', 'i', 't', 'shop-mini', title => 't'),
 		product_llm.bind_events('goods', 'event', 'v', 'i', 'at');
 	CREATE ROLE customer;
 	GRANT SELECT ON goods, event TO customer;
@@ -35,11 +35,11 @@ $node->safe_psql('postgres', q{
 my $two = 'SET product_llm.threads = 2';
 my $one = 'SET product_llm.threads = 0';
 for my $case (
-	[ 'embed_rows', q{SELECT count(product_llm.embed('shop-seed', t)) FROM texts}, $one ],
-	[ 'embed_array_1_thread', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, $one ],
-	[ 'embed_array_2_threads', q{SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts))}, $two ],
-	[ 'rerank', q{SELECT count(*) FROM product_llm.rerank('shop-seed', 'shoes', (SELECT array_agg(t) FROM texts))}, $one ],
-	[ 'tokenize_100_MB', q{SELECT product_llm.count_tokens('shop-seed', repeat('word and another ', 6000000))}, $one, 1000 ],
+	[ 'embed_rows', q{SELECT count(product_llm.embed('shop-mini', t)) FROM texts}, $one ],
+	[ 'embed_array_1_thread', q{SELECT count(*) FROM product_llm.embed('shop-mini', (SELECT array_agg(t) FROM texts))}, $one ],
+	[ 'embed_array_2_threads', q{SELECT count(*) FROM product_llm.embed('shop-mini', (SELECT array_agg(t) FROM texts))}, $two ],
+	[ 'rerank', q{SELECT count(*) FROM product_llm.rerank('shop-mini', 'shoes', (SELECT array_agg(t) FROM texts))}, $one ],
+	[ 'tokenize_100_MB', q{SELECT product_llm.count_tokens('shop-mini', repeat('word and another ', 6000000))}, $one, 1000 ],
 	[ 'search_with_slow_filter', q{SELECT * FROM product_llm.search('goods', 'waa wbb', 10, '(SELECT count(*) FROM generate_series(1, 10000 + i)) < 0')}, $one ],
 	[ 'search_with_slow_filter_and_hidden_rows', q{SELECT * FROM product_llm.search('goods', 'waa wbb', 10, '(SELECT count(*) FROM generate_series(1, 10000 + i)) < 0')}, 'SET ROLE customer' ],
 	[ 'evaluate_search', q{SELECT * FROM product_llm.evaluate_search('goods', 'SELECT t, i, 1 FROM goods')}, $one ],
@@ -70,7 +70,7 @@ sub acts_after
 	$in .= "SELECT pg_backend_pid();\n";
 	$h->pump until $out =~ /(\d+)\n/;
 	my $pid = $1;
-	$in .= "SET product_llm.threads = 2; SELECT count(*) FROM product_llm.embed('shop-seed', (SELECT array_agg(t) FROM texts));\n";
+	$in .= "SET product_llm.threads = 2; SELECT count(*) FROM product_llm.embed('shop-mini', (SELECT array_agg(t) FROM texts));\n";
 	$h->pump_nb;
 	sleep 1;
 	my $begin = time();

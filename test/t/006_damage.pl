@@ -50,7 +50,7 @@ unlink($file);
 is(vector_of($node, 'green tea'), $good, 'missing_cache_is_rebuilt');
 unlink($file);
 mkdir($file);
-my ($status, $out, $err) = $node->psql('postgres', q{SELECT product_llm.embed('shop-seed', 'x')});
+my ($status, $out, $err) = $node->psql('postgres', q{SELECT product_llm.embed('shop-mini', 'x')});
 isnt($status, 0, 'a_folder_in_its_place_is_an_error');
 like($err, qr/ERROR:/, 'and_says_so');
 rmdir($file);
@@ -58,9 +58,9 @@ is(vector_of($node, 'green tea'), $good, 'and_the_next_call_works');
 
 # A session that has the file mapped goes on when it is unlinked.
 is( $node->safe_psql('postgres', qq{
-		SELECT 1 FROM product_llm.embed('shop-seed', 'x');
+		SELECT 1 FROM product_llm.embed('shop-mini', 'x');
 		\\! rm -f $file
-		SELECT product_llm.embed('shop-seed', 'green tea');}) =~ /\{.*\}\s*$/ ? 1 : 0, 1, 'mapped_session_survives_unlink');
+		SELECT product_llm.embed('shop-mini', 'green tea');}) =~ /\{.*\}\s*$/ ? 1 : 0, 1, 'mapped_session_survives_unlink');
 
 # A full disk: a library put before the C library makes posix_fallocate fail while a flag file is there.
 SKIP:
@@ -88,7 +88,7 @@ C
 	open($c, '>', $flag);
 	close($c);
 	($status, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
-SELECT product_llm.embed('shop-seed', 'x')});
+SELECT product_llm.embed('shop-mini', 'x')});
 	like($err, qr/ERROR:  53100:/, 'full_disk_is_disk_full') or diag($err);
 	my @left = grep { !/\.lock$/ } glob($node->data_dir . '/base/pgsql_tmp/*product_llm*');
 	is(scalar(@left), 0, 'full_disk_leaves_no_file') or diag("@left");

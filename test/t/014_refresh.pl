@@ -13,10 +13,10 @@ my $node = start_node('main', conf => "autovacuum = off\ntrack_functions = all\n
 
 install_rebuilt($node);
 $node->safe_psql('postgres', qq{
-SELECT product_llm.quantize_model('small', 'shop-seed', 'int8');
+SELECT product_llm.quantize_model('small', 'shop-mini', 'int8');
 CREATE TABLE product (id int PRIMARY KEY, title text, body text);
 INSERT INTO product SELECT i, 'product number ' || i, repeat('with some words ', 3 + i % 5) FROM generate_series(1, $rows) AS i;
-SELECT product_llm.create_catalog('goods', 'product', 'id', 'title || '' '' || body', 'shop-seed', sync => 'manual', title => 'title', language => 'simple');
+SELECT product_llm.create_catalog('goods', 'product', 'id', 'title || '' '' || body', 'shop-mini', sync => 'manual', title => 'title', language => 'simple');
 });
 
 # Begin a refresh, return its handle and process once it has committed some batches but not all.
@@ -74,7 +74,7 @@ is($node->safe_psql('postgres', $search), $before, 'searches_use_the_old_vectors
 $node->stop('immediate');
 eval { $h->finish };
 $node->start;
-is($node->safe_psql('postgres', 'SELECT model, next_model, embedded, stale FROM product_llm.catalogs'), "shop-seed|small|$rows|0", 'after_the_crash_the_old_model_stands');
+is($node->safe_psql('postgres', 'SELECT model, next_model, embedded, stale FROM product_llm.catalogs'), "shop-mini|small|$rows|0", 'after_the_crash_the_old_model_stands');
 is($node->safe_psql('postgres', $search), $before, 'and_finds_the_same');
 $kept = $node->safe_psql('postgres', 'SELECT count(*) FROM goods_embedding_1');
 ok($kept > 0 && $kept < $rows, 'some_new_vectors_are_there') or diag($kept);

@@ -17,7 +17,7 @@ $primary->safe_psql('postgres', <<'SQL');
 CREATE TABLE product (id int PRIMARY KEY, title text, price int);
 INSERT INTO product SELECT i, t || ' ' || c, i FROM unnest('{wireless headphones,running shoes,green tea,steel kettle,蓝牙耳机,garden hose}'::text[]) WITH ORDINALITY AS a (t, n),
 	unnest('{black,white,红色,for children}'::text[]) WITH ORDINALITY AS b (c, m), LATERAL (SELECT 10 * n + m AS i) AS k;
-SELECT product_llm.create_catalog('goods', 'product', 'id', 'title', 'shop-seed', title => 'title');
+SELECT product_llm.create_catalog('goods', 'product', 'id', 'title', 'shop-mini', title => 'title');
 CREATE TABLE event (visitor text, item int, at timestamptz);
 CREATE INDEX ON event (visitor);
 INSERT INTO event SELECT 'v' || v, 10 * (1 + (v + k) % 6) + 1 + v * k % 4, '2024-01-01'::timestamptz + v * '1 day'::interval + k * '1 hour'::interval FROM generate_series(1, 30) AS v, generate_series(1, 4) AS k;

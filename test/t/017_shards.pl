@@ -22,7 +22,7 @@ sub fails
 }
 
 my $columns = 'id int, region int, title text, body text, price int, embedding real[]';
-my $catalog = q{'goods', 'product', 'id', 'coalesce(title, '''') || '' '' || coalesce(body, '''')', 'shop-seed', title => 'title'};
+my $catalog = q{'goods', 'product', 'id', 'coalesce(title, '''') || '' '' || coalesce(body, '''')', 'shop-mini', title => 'title'};
 # 480 products of 24 kinds; every fourth kind is Chinese; some texts come twice, so that ties are broken by key.
 my $products = <<'SQL';
 INSERT INTO product (id, region, title, body, price)
@@ -54,9 +54,9 @@ fails($front, $create, qr/server "shard_0" does not say that it has the extensio
 sql($front, "ALTER SERVER shard_$_ OPTIONS (ADD extensions 'product_llm')") for 0 .. 2;
 sql($shard[1], q{SELECT product_llm.drop_catalog('goods')});
 fails($front, $create, qr/table public.product of server "shard_1" has no catalog/, 'a_shard_must_have_a_catalog');
-sql($shard[1], q{SELECT product_llm.quantize_model('small', 'shop-seed', 'int8')});
-sql($shard[1], "SELECT product_llm.create_catalog(" . ($catalog =~ s/shop-seed/small/r) . ")");
-fails($front, $create, qr/catalog "goods" on table public.product of server "shard_1" has another model than "shop-seed"/, 'a_shard_must_have_the_same_model');
+sql($shard[1], q{SELECT product_llm.quantize_model('small', 'shop-mini', 'int8')});
+sql($shard[1], "SELECT product_llm.create_catalog(" . ($catalog =~ s/shop-mini/small/r) . ")");
+fails($front, $create, qr/catalog "goods" on table public.product of server "shard_1" has another model than "shop-mini"/, 'a_shard_must_have_the_same_model');
 sql($shard[1], q{SELECT product_llm.drop_catalog('goods')});
 sql($shard[1], "SELECT product_llm.create_catalog($catalog, language => 'simple')");
 fails($front, $create, qr/has the language pg_catalog.simple, not product_llm.shop_english/, 'a_shard_must_have_the_same_language');
@@ -65,7 +65,7 @@ sql($shard[1], "SELECT product_llm.create_catalog($catalog)");
 sql($front, 'CREATE TABLE product_local PARTITION OF product FOR VALUES IN (9)');
 fails($front, $create, qr/partition public.product_local is not a foreign table of postgres_fdw/, 'a_partition_must_be_foreign');
 sql($front, 'DROP TABLE product_local; CREATE TABLE plain (id int, title text)');
-fails($front, q{SELECT product_llm.create_catalog('plain', 'plain', 'id', 'title', 'shop-seed', sync => 'shards')}, qr/table "plain" is not partitioned/, 'a_source_must_be_partitioned');
+fails($front, q{SELECT product_llm.create_catalog('plain', 'plain', 'id', 'title', 'shop-mini', sync => 'shards')}, qr/table "plain" is not partitioned/, 'a_source_must_be_partitioned');
 is(sql($front, q{SELECT count(*) FROM pg_class WHERE relname LIKE 'goods%'}), '0', 'a_failed_attempt_leaves_nothing');
 
 # ---- the same rows on both, written through the coordinator ----
@@ -166,7 +166,7 @@ $log = plans(q{SELECT catalog, products, embedded FROM product_llm.catalogs});
 is(count_of(qr/Remote SQL: SELECT count\(\*\) FROM public\.goods_embedding/, $log), 3, 'shards_count');
 
 # Plain SQL: the shards score and sort, and the rows are merged until the limit.
-my $plain = q{SELECT id, product_llm.score('shop-seed', 'steel kettle', embedding) AS score FROM product ORDER BY score DESC, id LIMIT 10};
+my $plain = q{SELECT id, product_llm.score('shop-mini', 'steel kettle', embedding) AS score FROM product ORDER BY score DESC, id LIMIT 10};
 is(sql($front, $plain), sql($single, $plain), 'score_gives_the_same_bits_on_shards');
 my $plan = sql($front, "EXPLAIN (VERBOSE, COSTS OFF) $plain");
 is(count_of(qr/Remote SQL: SELECT id, embedding FROM public\.product ORDER BY product_llm\.similarity\(embedding, \S+::real\[\]\) DESC NULLS FIRST, id ASC NULLS LAST/, $plan), 3, 'score_is_shipped')
@@ -217,14 +217,14 @@ $session->finish;
 fails($front, q{SELECT product_llm.alter_catalog('goods', nearest => 'hnsw')}, qr/always "exact"/, 'nearest_is_exact');
 fails($front, q{SELECT product_llm.alter_catalog('goods', sync => 'manual')}, qr/over shards and cannot become/, 'sync_stays');
 fails($front, q{SELECT product_llm.catalog_work('goods', 'reconcile', NULL)}, qr/are embedded on its shards/, 'coordinator_never_writes_to_shards');
-sql($_, q{SELECT product_llm.quantize_model('eight', 'shop-seed', 'int8')}) for $front, @shard;
+sql($_, q{SELECT product_llm.quantize_model('eight', 'shop-mini', 'int8')}) for $front, @shard;
 fails($front, q{SELECT product_llm.alter_catalog('goods', model => 'eight')}, qr/has another model than "eight"/, 'a_model_that_shards_lack_is_refused');
 isnt(sql($front, $find), '', 'and_the_old_one_stays');
-sql($_, "SELECT product_llm.create_catalog(" . ($catalog =~ s/shop-seed/eight/r =~ s/goods/goods8/r) . ")") for @shard;
+sql($_, "SELECT product_llm.create_catalog(" . ($catalog =~ s/shop-mini/eight/r =~ s/goods/goods8/r) . ")") for @shard;
 sql($front, q{SELECT product_llm.alter_catalog('goods', model => 'eight')});
 is(sql($front, q{SELECT DISTINCT encode(s.model, 'hex') = m.sha256 FROM goods_embedding AS s, product_llm.models AS m WHERE m.model = 'eight'}), 't', 'the_model_is_changed_at_once');
 isnt(sql($front, $find), '', 'searches_go_on');
-sql($front, q{SELECT product_llm.alter_catalog('goods', model => 'shop-seed')});
+sql($front, q{SELECT product_llm.alter_catalog('goods', model => 'shop-mini')});
 
 # Partitions come and go.
 sql($front, q{ALTER TABLE product DETACH PARTITION product_2; CALL product_llm.refresh_catalog('goods')});

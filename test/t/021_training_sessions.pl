@@ -48,7 +48,7 @@ my ($late) = ('');
 $node->psql('postgres', q{
 	SET statement_timeout = 4000;
 	SELECT extract(epoch FROM clock_timestamp()) AS begin \gset
-	} . call('larger', '{"steps": 100000, "batch": 64}', 'shop-seed') . q{;
+	} . call('larger', '{"steps": 100000, "batch": 64}', 'shop-mini') . q{;
 	SET statement_timeout = 0;
 	SELECT 'late ' || round(1000 * (extract(epoch FROM clock_timestamp()) - :begin)) - 4000;
 }, stdout => \$stdout, stderr => \$stderr, on_error_stop => 0);

@@ -51,7 +51,7 @@ sub cancelled_after
 		my ($sent, $done) = split / /, query("SELECT extract(epoch FROM clock_timestamp()) || ' ' || product_llm.cancel_training(max(run)) FROM product_llm.training_runs WHERE model = '$model'");
 		$node->poll_query_until('postgres', "SELECT state = 'idle' FROM pg_stat_activity WHERE application_name = '$victim'");
 		my $ended = query("SELECT extract(epoch FROM state_change) FROM pg_stat_activity WHERE application_name = '$victim'");
-		$in .= "SELECT 'alive ' || count(*) FROM product_llm.embed('shop-seed', ARRAY['a', 'b']);\n\\q\n";
+		$in .= "SELECT 'alive ' || count(*) FROM product_llm.embed('shop-mini', ARRAY['a', 'b']);\n\\q\n";
 		eval { $h->finish };
 		like($out, qr/canceling statement due to user request.*alive 2/s, "it_is_cancelled_and_the_session_goes_on: $name");
 		is(query("SELECT $where FROM product_llm.training_runs WHERE model = '$model' ORDER BY run DESC LIMIT 1"), 't', "it_was_still_there: $name");
@@ -72,17 +72,17 @@ my $held = '{"steps": 100000, "batch": 64, "validation": 0.9}';
 my @cases = (
 	[ 'reading', $reading, finetune('%s', 'tiny', 'classification', 'SELECT md5(i::text), i % 3 FROM generate_series(1, 3000000) AS i', '{}') ],
 	[ 'tokens_of_long_texts', $reading,
-		finetune('%s', 'shop-seed', 'retrieval', "SELECT repeat(t, 10000), repeat(u, 10000) FROM goods $few", '{}') ],
-	[ 'teaching', $reading, finetune('%s', 'shop-seed', 'distillation', 'SELECT t FROM goods', '{"teacher": "shop-seed"}') ],
-	[ 'steps_of_classification', $steps, finetune('%s', 'shop-seed', 'classification', "SELECT t, i % 3 FROM goods $few", $long) ],
-	[ 'steps_of_retrieval', $steps, finetune('%s', 'shop-seed', 'retrieval', "SELECT t, u FROM goods $few", $long) ],
-	[ 'steps_of_ranking', $steps, finetune('%s', 'shop-seed', 'ranking', "SELECT t, u, i % 4 FROM goods $few", $long) ],
-	[ 'steps_of_similarity', $steps, finetune('%s', 'shop-seed', 'similarity', "SELECT t, u, i % 4 FROM goods $few", $long) ],
+		finetune('%s', 'shop-mini', 'retrieval', "SELECT repeat(t, 10000), repeat(u, 10000) FROM goods $few", '{}') ],
+	[ 'teaching', $reading, finetune('%s', 'shop-mini', 'distillation', 'SELECT t FROM goods', '{"teacher": "shop-mini"}') ],
+	[ 'steps_of_classification', $steps, finetune('%s', 'shop-mini', 'classification', "SELECT t, i % 3 FROM goods $few", $long) ],
+	[ 'steps_of_retrieval', $steps, finetune('%s', 'shop-mini', 'retrieval', "SELECT t, u FROM goods $few", $long) ],
+	[ 'steps_of_ranking', $steps, finetune('%s', 'shop-mini', 'ranking', "SELECT t, u, i % 4 FROM goods $few", $long) ],
+	[ 'steps_of_similarity', $steps, finetune('%s', 'shop-mini', 'similarity', "SELECT t, u, i % 4 FROM goods $few", $long) ],
 	[ 'steps_of_distillation', $steps,
-		finetune('%s', 'shop-seed', 'distillation', 'SELECT t FROM goods WHERE i <= 500', '{"teacher": "shop-seed", "steps": 100000, "batch": 64, "validation": 0}') ],
-	[ 'steps_of_pretraining', $steps, "CALL product_llm.pretrain('%s', 'SELECT t FROM goods $few', 'shop-seed', '$long')" ],
-	[ 'evaluating_classes', $before, finetune('%s', 'shop-seed', 'classification', 'SELECT t, i % 3 FROM goods', $held) ],
-	[ 'evaluating_pretraining', $before, "CALL product_llm.pretrain('%s', 'SELECT t FROM goods', 'shop-seed', '$held')" ],
+		finetune('%s', 'shop-mini', 'distillation', 'SELECT t FROM goods WHERE i <= 500', '{"teacher": "shop-mini", "steps": 100000, "batch": 64, "validation": 0}') ],
+	[ 'steps_of_pretraining', $steps, "CALL product_llm.pretrain('%s', 'SELECT t FROM goods $few', 'shop-mini', '$long')" ],
+	[ 'evaluating_classes', $before, finetune('%s', 'shop-mini', 'classification', 'SELECT t, i % 3 FROM goods', $held) ],
+	[ 'evaluating_pretraining', $before, "CALL product_llm.pretrain('%s', 'SELECT t FROM goods', 'shop-mini', '$held')" ],
 	[ 'evaluating_similarity', $before, finetune('%s', 'tiny', 'similarity', 'SELECT t, u, i % 4 FROM goods', $held) ],
 	[ 'nearest', $before, finetune('%s', 'tiny', 'retrieval', 'SELECT t, u FROM goods', $held) ],
 	[ 'mining', $before, finetune('%s', 'tiny', 'retrieval', 'SELECT t, u FROM goods', '{"steps": 100000, "hard_negatives": 4, "validation": 0}') ]);
@@ -98,7 +98,7 @@ for my $threads (0, 2)
 }
 is(query(q{SELECT DISTINCT state FROM product_llm.training_runs}), 'cancelled', 'all_runs_are_cancelled');
 is(query(q{SELECT count(*) FROM product_llm.models}), 2, 'no_model_is_half_made');
-is(query(q{SELECT count(*) FROM product_llm.model_file WHERE model NOT IN ('tiny', 'shop-seed')}), 0, 'no_file_is_left');
+is(query(q{SELECT count(*) FROM product_llm.model_file WHERE model NOT IN ('tiny', 'shop-mini')}), 0, 'no_file_is_left');
 is(query(q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'product_llm.training_run'::regclass}), 0, 'no_lock_is_left');
 
 #
@@ -110,7 +110,7 @@ my %late;
 for my $try (1 .. 3)
 {
 	my $make = q{CALL product_llm.pretrain('%s', 'SELECT t FROM goods WHERE i <= 64', NULL,
-		'{"tokenizer": "shop-seed", "width": 384, "layers": 4, "heads": 6, "ff": 1536, "steps": 1, "validation": 0, "batch": 4}')};
+		'{"tokenizer": "shop-mini", "width": 384, "layers": 4, "heads": 6, "ff": 1536, "steps": 1, "validation": 0, "batch": 4}')};
 	my $script = sprintf($make, "first_$try") . ';';
 	my ($out, $err) = ('', '');
 
@@ -141,7 +141,7 @@ cmp_ok(scalar(keys %late), '>', 2, 'making_and_writing_a_model_is_stopped');
 is("@late", '', 'within_100_ms: opening, one step, writing');
 
 # A cancel between two checkpoints leaves the last one, from which the run goes on or is finished.
-my $kept = finetune('kept', 'shop-seed', 'classification', "SELECT t, i % 3 FROM goods $few",
+my $kept = finetune('kept', 'shop-mini', 'classification', "SELECT t, i % 3 FROM goods $few",
 	'{"steps": 100000, "batch": 16, "validation": 0, "checkpoint_every": 0.3}');
 cmp_ok(cancelled_after('kept', $kept, 'checkpoint_step > 0', 'SET product_llm.threads = 2'), '<=', 100, 'within_100_ms: with checkpoints');
 my ($run, $at) = split /\|/, query(q{SELECT run, checkpoint_step FROM product_llm.training_runs WHERE model = 'kept' AND state = 'cancelled' AND checkpoint_step <= step});

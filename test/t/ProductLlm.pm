@@ -27,7 +27,7 @@ sub start_node
 	$node->append_conf('postgresql.conf', "fsync = off\nwal_keep_size = '1GB'\n" . ($opt{conf} // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION product_llm');
-	$node->safe_psql('postgres', q{SELECT product_llm.load_model('shop-seed')}) unless $opt{empty};
+	$node->safe_psql('postgres', q{SELECT product_llm.load_model('shop-mini')}) unless $opt{empty};
 	return $node;
 }
 
@@ -65,7 +65,7 @@ sub vector_of
 {
 	my ($node, $text, $db) = @_;
 
-	return $node->safe_psql($db // 'postgres', "SELECT product_llm.embed('shop-seed', '$text')");
+	return $node->safe_psql($db // 'postgres', "SELECT product_llm.embed('shop-mini', '$text')");
 }
 
 # Seconds that a piece of code takes.
@@ -101,7 +101,7 @@ sub late
 			SET statement_timeout = 0;
 			SELECT 'late ' || round(1000 * (extract(epoch FROM clock_timestamp()) - :begin)) - $timeout;
 			RESET ROLE;
-			SELECT 'alive ' || count(*) FROM product_llm.embed('shop-seed', ARRAY['a', 'b']);
+			SELECT 'alive ' || count(*) FROM product_llm.embed('shop-mini', ARRAY['a', 'b']);
 		}, stdout => \$out, stderr => \$err, on_error_stop => 0);
 		return undef unless like($err, qr/canceling statement due to statement timeout/, "statement_timeout_cancels: $name")
 			&& like($out, qr/alive 2/, "session_works_after_timeout: $name");

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #define MODELS "test/golden/models"
-#define BUNDLED "models/shop-seed"
-#define BUNDLED_FIGURES "test/golden/shop-seed-reference.json"
+#define BUNDLED "models/shop-mini"
+#define BUNDLED_FIGURES "test/golden/shop-mini-reference.json"
 
 /* What the project promises for fp32, relative to the largest magnitude of the compared vector. */
 #define PROMISE 1e-5

@@ -288,7 +288,7 @@ published_bge(void)
 int
 main(void)
 {
-	static const char *const files[] = {"own", "own_cased", "shop-seed", "bert-base-uncased", "bert-base-cased",
+	static const char *const files[] = {"own", "own_cased", "shop-mini", "bert-base-uncased", "bert-base-cased",
 		"bert-base-chinese", "bert-base-uncased-json", "all-MiniLM-L6-v2", "bge-small-en-v1.5"
 	};
 	static const char bert[] = "$PLM_SHARED/data/tokenizers/transformersjs_vectors/bert.json";
