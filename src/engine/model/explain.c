@@ -16,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-#define FIRST_STEPS 6			/* doubled until the error is small */
+#define FIRST_STEPS 8			/* doubled until the error is small */
 #define SMALL_ERROR 0.005
 #define LEAST_DIFFERENCE 1e-5	/* below this fp32's rounding is all there is */
 
@@ -384,7 +384,9 @@ plm_explain(PlmExplainer *e, const PlmExplainTask *task, const PlmOptions *optio
 	PLM_TRY(check(e->model, task, err));
 	PLM_TRY(encode(task, e->model, arena, &worker, out, err));
 	p.bend = p.gated ? 2 / (double) out->encoding.n : 0;
-	plm_arena_init(&work, options->hook, options->memory_limit);
+	/* Three quarters of what the weights leave are the steps'. */
+	plm_arena_beside(&work, &e->arena);
+	plm_arena_init(&work, options->hook, work.limit > 1 ? work.limit / 4 + 1 : work.limit);
 	status = explain(&p, err);
 	plm_arena_free(&work);
 	return status;

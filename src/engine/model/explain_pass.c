@@ -120,6 +120,7 @@ plm_steps_fit(PlmExplainer *e, int64_t most, int64_t tokens, bool gated, PlmErro
 	PlmStatus	status;
 
 	plm_arena_beside(&wanted.arena, &e->arena);
+	wanted.arena.limit -= wanted.arena.limit / 4;
 	plan(&e->model->config, most, tokens, &wanted);
 	if (s->most_tokens < wanted.most_tokens || s->longest < tokens || s->full != wanted.full)
 	{

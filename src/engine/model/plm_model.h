@@ -139,7 +139,7 @@ typedef struct PlmExplanation
 
 /*
  * Weights for the way back and memory for it, kept for many explanations, one after the other.  PLM_EUNSUPPORTED for a model whose weights are not f32.  The options' hook
- * must outlive the explainer, which holds memory up to their limit.
+ * must outlive the explainer, which with an explanation at work holds memory up to their limit, that of results apart.
  */
 typedef struct PlmExplainer PlmExplainer;
 PlmStatus	plm_explainer_open(const PlmModel *model, const PlmOptions *options, PlmExplainer **out, PlmError *err);
