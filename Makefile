@@ -13,6 +13,7 @@
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines
+#   make evaluate-reasons  are explanations complete, true to the model, and cheap? on public data, REASONS_PAIRS (500) texts of each task
 #   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning; stop it, call it again
 #   make teach       what fine-tuning is worth on public data: sentences, a catalogue, the next item, reviews; hours
 #   make demo-psql   psql on the demo database of the last "make demo"
@@ -99,7 +100,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate model teach demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons model teach demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -112,7 +113,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate model teach
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons model teach
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -136,6 +137,9 @@ teach: deps
 
 evaluate: deps
 	@MAKE="$(MAKE)" test/lib/evaluate.sh
+
+evaluate-reasons: deps
+	@MAKE="$(MAKE)" test/lib/evaluate_reasons.sh
 
 crash-training: deps
 	@MAKE="$(MAKE)" PLM_CRASH_ROUNDS="$(or $(CRASH_ROUNDS),50)" PLM_TAP="020_training_crash.pl" test/lib/run.sh tap

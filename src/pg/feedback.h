@@ -15,6 +15,14 @@ typedef struct PlmpgVisitor
 
 PlmpgVisitor plmpg_visitor(const PlmpgShop *shop, const PlmpgEvents *events, text *given);
 
+/* ERROR when the catalog has no events, by which a visitor could be known. */
+void		plmpg_require_events(const PlmpgRecommending *r);
+/*
+ * Begin with the visitor's products, of which the newest count and those of events of some kinds (NULL: all) are left out.  A
+ * visitor who is forgotten is a new one.
+ */
+void		plmpg_recommend_visitor(PlmpgRecommending *r, const PlmpgVisitor *visitor, ArrayType *kinds);
+
 /*
  * Places of the n candidates that are shown.  With the probability `chance` one of them is a candidate in reserve instead of
  * one of the first n: so that what a list would have led to under another blend can be estimated.  One of the first n is

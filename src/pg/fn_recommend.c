@@ -42,9 +42,18 @@ wanted(FunctionCallInfo fcinfo)
 	return w;
 }
 
-/* The visitor's products, of which the newest count and some are left out.  A visitor who is forgotten is a new one. */
-static void
-begin_visitor(PlmpgRecommending *r, const PlmpgVisitor *visitor, ArrayType *kinds)
+void
+plmpg_require_events(const PlmpgRecommending *r)
+{
+	if (r->events == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("catalog \"%s\" has no events", r->shop->catalog),
+				 errhint("product_llm.bind_events tells it where they are; product_llm.recommend_basket and product_llm.similar work without.")));
+}
+
+void
+plmpg_recommend_visitor(PlmpgRecommending *r, const PlmpgVisitor *visitor, ArrayType *kinds)
 {
 	PlmpgHistory history = {0};
 
@@ -91,15 +100,11 @@ product_llm_recommend(PG_FUNCTION_ARGS)
 	char	   *list;
 
 	plmpg_recommend_begin(&r, PG_GETARG_TEXT_PP(0), PG_GETARG_INT32(2));
-	if (r.events == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("catalog \"%s\" has no events", r.shop->catalog),
-				 errhint("product_llm.bind_events tells it where they are; product_llm.recommend_basket and product_llm.similar work without.")));
+	plmpg_require_events(&r);
 	if (!PG_ARGISNULL(4))
 		r.filter = plmpg_filter_sql(PG_GETARG_TEXT_PP(4), PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5), r.shop->source);
 	visitor = plmpg_visitor(r.shop, r.events, PG_GETARG_TEXT_PP(1));
-	begin_visitor(&r, &visitor, w.kinds);
+	plmpg_recommend_visitor(&r, &visitor, w.kinds);
 	/* Only what the blend alone has ordered tells of another blend. */
 	chance = w.query == NULL && w.diversity == 0 ? Min(1, plmpg_shop_number(r.shop->settings, "explore", 0)) : 0;
 	r.reserve = w.diversity > 0 || chance > 0;

@@ -4,42 +4,12 @@
 #include "fn.h"
 
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "utils/tuplestore.h"
-
-/*
- * A place in a UTF-8 text, known both in bytes and in characters as substr() counts them, which under
- * SQL_ASCII are bytes.
- */
-typedef struct Place
-{
-	bool		bytes_are_characters;
-	int64		byte;
-	int64		character;
-} Place;
-
-/* A byte that begins a character, not one that continues it. */
-static inline bool
-begins_character(const Place *place, char c)
-{
-	return place->bytes_are_characters || ((unsigned char) c & 0xC0) != 0x80;
-}
-
-/* Characters that begin before `byte`: goes on from the last place asked for, or back if it lies behind. */
-static int64
-characters_before(PlmText input, Place *place, int64 byte)
-{
-	while (place->byte < byte)
-		place->character += begins_character(place, input.data[place->byte++]);
-	while (place->byte > byte)
-		place->character -= begins_character(place, input.data[--place->byte]);
-	return place->character;
-}
 
 /* Token i as a row; the offsets of a token that came from no place in the text are NULL. */
 static void
-put_token(Tuplestorestate *rows, TupleDesc desc, const PlmTokenizer *tokenizer, PlmText input,
-		  const PlmEncoding *encoding, int64 i, Place *place)
+put_token(Tuplestorestate *rows, TupleDesc desc, const PlmTokenizer *tokenizer, const PlmEncoding *encoding, int64 i,
+		  PlmpgPlace *place)
 {
 	PlmText		token = plm_token_text(tokenizer, encoding->ids[i]);
 	Datum		values[5];
@@ -52,15 +22,12 @@ put_token(Tuplestorestate *rows, TupleDesc desc, const PlmTokenizer *tokenizer, 
 	nulls[3] = nulls[4] = encoding->start[i] < 0;
 	if (!nulls[3])
 	{
-		int64		start = encoding->start[i];
-		int64		first;
+		int32		start_at;
+		int32		length;
 
-		/* A token may begin inside a character (byte-level vocabularies): then it starts at that character. */
-		while (start > 0 && start < (int64) input.len && !begins_character(place, input.data[start]))
-			start--;
-		first = characters_before(input, place, start);
-		values[3] = Int32GetDatum((int32) (first + 1));
-		values[4] = Int32GetDatum((int32) (characters_before(input, place, encoding->end[i]) - first));
+		plmpg_place_span(place, encoding->start[i], encoding->end[i], &start_at, &length);
+		values[3] = Int32GetDatum(start_at);
+		values[4] = Int32GetDatum(length);
 	}
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
@@ -83,7 +50,7 @@ product_llm_tokenize(PG_FUNCTION_ARGS)
 	PlmWorker	worker;
 	PlmEncoding encoding;
 	PlmError	err = {0};
-	Place		place = {.bytes_are_characters = GetDatabaseEncoding() == PG_SQL_ASCII};
+	PlmpgPlace	place = plmpg_place(input);
 
 	plmpg_arena(&arena, &hook);
 	worker = plm_main_worker(&run, &hook);
@@ -93,7 +60,7 @@ product_llm_tokenize(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old = MemoryContextSwitchTo(row);
 
-		put_token(rows, desc, tokenizer, input, &encoding, i, &place);
+		put_token(rows, desc, tokenizer, &encoding, i, &place);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row);
 	}

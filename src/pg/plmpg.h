@@ -54,6 +54,23 @@ PlmText		plmpg_utf8(text *input);
 /* Back to a text datum in the database encoding; a character that it lacks is an error. */
 text	   *plmpg_text(PlmText utf8);
 
+/*
+ * A place in a UTF-8 text, known both in bytes and in characters as substr() counts them, which under SQL_ASCII are bytes.
+ * Begins at plmpg_place().
+ */
+typedef struct PlmpgPlace
+{
+	PlmText		input;
+	bool		bytes_are_characters;
+	int64		byte;
+	int64		character;
+} PlmpgPlace;
+
+PlmpgPlace	plmpg_place(PlmText input);
+
+/* Bytes start .. end - 1 as substr() counts them, from 1; goes on from the last place asked for, or back if it lies behind. */
+void		plmpg_place_span(PlmpgPlace *place, int64 start, int64 end, int32 *start_at, int32 *length);
+
 /* ---- models: catalog.h has the rest of the store; cache.c ---- */
 
 /*

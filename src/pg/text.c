@@ -47,3 +47,42 @@ plmpg_text(PlmText utf8)
 	converted = pg_any_to_server(data, (int) utf8.len, PG_UTF8);
 	return cstring_to_text_with_len(converted, converted == data ? (int) utf8.len : (int) strlen(converted));
 }
+
+/* ---- places in characters ---- */
+
+PlmpgPlace
+plmpg_place(PlmText input)
+{
+	return (PlmpgPlace) {.input = input, .bytes_are_characters = GetDatabaseEncoding() == PG_SQL_ASCII};
+}
+
+/* A byte that begins a character, not one that continues it. */
+static inline bool
+begins_character(const PlmpgPlace *place, char c)
+{
+	return place->bytes_are_characters || ((unsigned char) c & 0xC0) != 0x80;
+}
+
+/* Characters that begin before `byte`. */
+static int64
+characters_before(PlmpgPlace *place, int64 byte)
+{
+	while (place->byte < byte)
+		place->character += begins_character(place, place->input.data[place->byte++]);
+	while (place->byte > byte)
+		place->character -= begins_character(place, place->input.data[--place->byte]);
+	return place->character;
+}
+
+void
+plmpg_place_span(PlmpgPlace *place, int64 start, int64 end, int32 *start_at, int32 *length)
+{
+	int64		first;
+
+	/* A token may begin inside a character (byte-level vocabularies): then it starts at that character. */
+	while (start > 0 && start < (int64) place->input.len && !begins_character(place, place->input.data[start]))
+		start--;
+	first = characters_before(place, start);
+	*start_at = (int32) (first + 1);
+	*length = (int32) (characters_before(place, end) - first);
+}

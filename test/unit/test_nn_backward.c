@@ -193,7 +193,7 @@ test_embed(void)
 	static const int64_t offsets[] = {0, 1, 6, 9};
 	static const int32_t ids[TOKENS] = {3, 0, 3, 3, 1, 0, 3, 3, 3};
 	static const int32_t types[TOKENS] = {1, 0, 0, 0, 1, 1, 0, 0, 1};
-	PlmBatch	batch = {3, TOKENS, 5, offsets, ids, types};
+	PlmBatch	batch = {3, TOKENS, 5, offsets, ids, types, NULL};
 	void	   *base;
 	float	   *dx = fresh(TOKENS * WIDTH, &base);
 	float		whole[3][5 * WIDTH] = {0}, cut[3][5 * WIDTH] = {0};

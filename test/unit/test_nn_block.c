@@ -192,7 +192,7 @@ test_attention(void)
 	PlmHook		hook = {.stop = always};
 	PlmRun		run;
 	PlmWorker	worker = plm_main_worker(&run, &hook);
-	PlmBatch	batch = {1, 200, 200, cut, NULL, NULL};
+	PlmBatch	batch = {1, 200, 200, cut, NULL, NULL, NULL};
 	PlmError	err;
 	float	   *x = calloc(600 * 8, sizeof(float));
 	void	   *scratch = aligned_alloc(64, plm_align(plm_nn_attention_backward_scratch(&batch, 8), 64));
@@ -316,7 +316,7 @@ test_block(void)
 		void	   *base[2];
 		float	   *a = fresh(BLOCK, base), *dy = fresh(TOKENS * C, base + 1);
 		float		d[BLOCK] = {0}, again[BLOCK] = {0};
-		BlockCase	c = {{3, TOKENS, 5, offsets, NULL, NULL}, acts[i], dy};
+		BlockCase	c = {{3, TOKENS, 5, offsets, NULL, NULL, NULL}, acts[i], dy};
 		double	   *wide, worst;
 
 		plm_scale(a + AT_QKV, 0.3f, AT_QKV_B - AT_QKV);

@@ -149,7 +149,10 @@ block_forward(const Pass *p, const PlmBatch *batch, const float *x, float *y, Pl
 	float	   *mix = p->keep != NULL ? p->keep->mix : ws->mix;
 
 	PLM_TRY(plm_nn_linear(&p->blk->qkv, batch->tokens, x, C, NULL, qkv, 3 * C, PLM_ACT_NONE, ws->scratch, p->worker, err));
-	PLM_TRY(plm_nn_attention(batch, H, C / H, qkv, qkv + C, qkv + 2 * C, 3 * C, false, mix, C, ws->scratch, p->worker, err));
+	if (batch->gates != NULL)
+		PLM_TRY(plm_nn_attention_gated(batch, H, C / H, qkv, qkv + C, qkv + 2 * C, 3 * C, mix, C, ws->head, p->worker, err));
+	else
+		PLM_TRY(plm_nn_attention(batch, H, C / H, qkv, qkv + C, qkv + 2 * C, 3 * C, false, mix, C, ws->scratch, p->worker, err));
 	for (int64_t t = 0; t < batch->tokens; t += ROW_BLOCK)
 	{
 		int64_t		rows = batch->tokens - t < ROW_BLOCK ? batch->tokens - t : ROW_BLOCK;
@@ -226,5 +229,5 @@ plm_batch_of_one(const PlmEncoding *encoding, int64_t *offsets)
 {
 	offsets[0] = 0;
 	offsets[1] = encoding->n;
-	return (PlmBatch) {1, encoding->n, encoding->n, offsets, encoding->ids, encoding->types};
+	return (PlmBatch) {1, encoding->n, encoding->n, offsets, encoding->ids, encoding->types, NULL};
 }

@@ -69,6 +69,15 @@ plm_pool_text(PlmPooling mode, int64_t tokens, int64_t C, const float *x, float 
 		plm_scale(y, (float) (1.0 / sqrt((double) tokens)), C);
 }
 
+void
+plm_length_backward(int64_t D, const float *y, float norm, const float *dy, float *dx)
+{
+	double		along = plm_dot(y, dy, D);
+
+	for (int64_t i = 0; i < D; i++)
+		dx[i] = (float) ((dy[i] - y[i] * along) / norm);
+}
+
 /* All modes of all texts side by side: y (B, n_pooling * C); first: (B,C) scratch. */
 static PlmStatus
 pool(const PlmModel *model, const PlmBatch *batch, const float *x, float *y, float *first, void *scratch,

@@ -101,7 +101,7 @@ typedef struct PlmWorkspace
 	float	   *mix;			/* (T,C) what attention gathered */
 	float	   *ff;				/* (row block,F) */
 	void	   *scratch;		/* of the operations */
-	float	   *head;			/* of the head */
+	float	   *head;			/* of the head; of gated attention; of the way back */
 	int			busy;			/* atomic; run.c */
 } PlmWorkspace;
 
@@ -122,6 +122,36 @@ PlmStatus	plm_encoder_forward_taped(const PlmModel *model, const PlmBatch *batch
 /* Block l alone, from tape->blocks[l].x, once more: with the same bits.  out: (T,C), may be that x. */
 PlmStatus	plm_block_forward_taped(const PlmModel *model, int32_t l, const PlmBatch *batch, const PlmTape *tape, float *out,
 									PlmWorkspace *ws, PlmWorker *worker, PlmError *err);
+
+/* ---- block_backward.c ---- */
+
+/* Transposed weights of a block, packed in f32: dx = dy W. */
+typedef struct PlmBackBlock
+{
+	PlmLinear	qkv, attn_out, ff_up, ff_down;
+} PlmBackBlock;
+
+/* A batch's rows on their way back through one block. */
+typedef struct PlmBackRows
+{
+	float	   *dx;				/* (T,C) gradient at the block's output, becomes that at its input */
+	float	   *dff_sum;		/* (T,C) gradient at what ff_down gave */
+	float	   *dattn_sum;		/* (T,C) gradient at what attn_out gave */
+	float	   *dup;			/* (T,F) gradient at what ff_up gave */
+	float	   *mid;			/* (T,C) the state between the sub-layers, again */
+	float	   *dqkv;			/* (T,3C) */
+	float	   *norms;			/* (4,C) added to: gradients of ff_norm g, b, attn_norm g, b */
+	float	   *dlog;			/* (T) added to: gradients at the logarithms of the batch's gates, where it has any */
+} PlmBackRows;
+
+/* Scratch at ws->head. */
+size_t		plm_block_backward_scratch(const PlmModel *model, const PlmBackBlock *back, int64_t longest, bool gated);
+/*
+ * Through block l, of which tape->blocks[l] has the forward; its up becomes what ff_down was given and its attn_sum is used up.
+ * input: is the gradient at the block's input wanted?
+ */
+PlmStatus	plm_block_backward(const PlmModel *model, int32_t l, const PlmBackBlock *back, const PlmBatch *batch, const PlmTape *tape,
+							   const PlmBackRows *rows, bool input, PlmWorkspace *ws, PlmWorker *worker, PlmError *err);
 
 /* ---- run.c ---- */
 
@@ -160,6 +190,9 @@ PlmStatus	plm_mask_possible(const PlmModel *model, PlmError *err);
 /* Masked-language logits (rows,V) of hidden states x (rows,C); h: (rows,C) scratch. */
 PlmStatus	plm_mask_logits(const PlmModel *model, int64_t rows, const float *x, float *h, float *logits,
 							PlmWorker *worker, PlmError *err);
+
+/* y = x / |x|:  dx = (dy - y (y . dy)) / |x|.  dx may be dy. */
+void		plm_length_backward(int64_t D, const float *y, float norm, const float *dy, float *dx);
 
 /* One text, one mode of pooling (not PLM_POOL_POOLER): x (T,C) to y (C). */
 void		plm_pool_text(PlmPooling mode, int64_t tokens, int64_t C, const float *x, float *y);

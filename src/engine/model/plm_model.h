@@ -97,4 +97,63 @@ PlmStatus	plm_fill_mask(const PlmModel *model, PlmText text, int64_t top, const 
 PlmStatus	plm_hidden_states(const PlmModel *model, const PlmEncoding *encoding, const PlmOptions *options,
 							  PlmArena *arena, float **out, float *pooled, float *logits, PlmError *err);
 
+/* ---- which tokens a number comes from: explain.c ---- */
+
+/* What a text is compared with. */
+typedef enum PlmAgainst
+{
+	PLM_AGAINST_EMPTY = 0,		/* what the model sees without the side's tokens */
+	PLM_AGAINST_MASK			/* the same tokens, each the tokenizer's mask */
+} PlmAgainst;
+
+/* The cosine of the text's embedding with `along`, or the head's number for a text or a pair: score or label's probability. */
+typedef struct PlmExplainTask
+{
+	PlmText		prompt;			/* put before the first text; its tokens are no part of the explanation */
+	PlmInput	input;
+	bool		second;			/* of a pair, explain the second text, else the first */
+	bool		truncate;		/* explain what the model sees of a text that is too long; else that is an error */
+	const float *along;			/* (dimensions) unit length, or NULL */
+	int32_t		label;			/* of the head */
+	PlmAgainst	against;
+	int64_t		steps;			/* of the integral; 0: as many as the error needs */
+} PlmExplainTask;
+
+#define PLM_EXPLAIN_MOST_STEPS 256
+
+/*
+ * The tokens as the model sees them, those of the other text too.  Contributions of the side's tokens add up to value - base, up to
+ * `error`, the difference over |value - base|.  What comes of the places that other tokens move to is the side's last token's.
+ */
+typedef struct PlmExplanation
+{
+	PlmEncoding encoding;
+	unsigned char *own;			/* (n) 1: a token of the side, 2: its special tokens; 0: all others */
+	double	   *contribution;	/* (n) */
+	double		value;
+	double		base;
+	double		error;
+	int64_t		steps;			/* taken in the end */
+	int64_t		passes;			/* forwards with their way back, of all tries */
+} PlmExplanation;
+
+/*
+ * Weights for the way back and memory for it, kept for many explanations, one after the other.  PLM_EUNSUPPORTED for a model whose weights are not f32.  The options' hook
+ * must outlive the explainer, which with an explanation at work holds memory up to their limit, that of results apart.
+ */
+typedef struct PlmExplainer PlmExplainer;
+PlmStatus	plm_explainer_open(const PlmModel *model, const PlmOptions *options, PlmExplainer **out, PlmError *err);
+void		plm_explainer_close(PlmExplainer *explainer);
+
+/* out's arrays live in the arena.  PLM_EARG when the side has no tokens, or more than the model sees, unless truncated. */
+PlmStatus	plm_explain(PlmExplainer *explainer, const PlmExplainTask *task, const PlmOptions *options, PlmArena *arena,
+						PlmExplanation *out, PlmError *err);
+
+/*
+ * Where the text's vector is the mean of its tokens' hidden states and nothing comes between it and unit length, the cosine is a sum
+ * over tokens as it stands, and contributions (n) that of each: they add up to value.  PLM_EUNSUPPORTED for other models.
+ */
+PlmStatus	plm_explain_pooling(const PlmModel *model, const PlmExplainTask *task, const PlmOptions *options, PlmArena *arena,
+								PlmExplanation *out, PlmError *err);
+
 #endif							/* PLM_MODEL_H */

@@ -17,6 +17,7 @@ typedef struct PlmBatch
 	const int64_t *offsets;		/* (B+1) */
 	const int32_t *ids;			/* (T) */
 	const int32_t *types;		/* (T) */
+	const float *gates;			/* (T) how far each token is there for attention, (0, 1]; NULL: all are */
 } PlmBatch;
 
 /* A weight with its bias; w may be absent (data NULL). */
@@ -65,5 +66,17 @@ size_t		plm_nn_attention_backward_scratch(const PlmBatch *batch, int64_t head_wi
 PlmStatus	plm_nn_attention_backward(const PlmBatch *batch, int64_t heads, int64_t head_width, const float *q, const float *k,
 									  const float *v, int64_t ld, bool causal, const float *dout, int64_t lddo,
 									  float *dq, float *dk, float *dv, int64_t ldd, void *scratch, PlmWorker *worker, PlmError *err);
+
+/*
+ * The same where a token may be there in part: a key's weight is multiplied with its gate before a row's weights are made to sum to 1,
+ * so that with a gate near 0 the others attend as if the token had been left out.  d: dlog (T) += gradients at the gates' logarithms.
+ */
+size_t		plm_nn_attention_gated_scratch(const PlmBatch *batch, int64_t head_width);
+PlmStatus	plm_nn_attention_gated(const PlmBatch *batch, int64_t heads, int64_t head_width, const float *q, const float *k,
+								   const float *v, int64_t ld, float *out, int64_t ldo, void *scratch, PlmWorker *worker,
+								   PlmError *err);
+PlmStatus	plm_nn_attention_gated_backward(const PlmBatch *batch, int64_t heads, int64_t head_width, const float *q, const float *k,
+											const float *v, int64_t ld, const float *dout, int64_t lddo, float *dq, float *dk,
+											float *dv, int64_t ldd, float *dlog, void *scratch, PlmWorker *worker, PlmError *err);
 
 #endif							/* PLM_NN_H */

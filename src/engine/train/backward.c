@@ -4,9 +4,7 @@
  * Layer by layer from the top: first all chunks in parallel carry the gradient from the block's output to its input and
  * leave, for each linear layer, what it was given and the gradient at what it gave; then the weights' gradients are
  * products over all rows of the micro-batch at once.  So every sum has one order, whatever the number of threads, and
- * no thread needs gradients of its own.
- *
- *     x -qkv-> attention -out-> + x = attn_sum -norm-> mid -up-> act -down-> + mid = ff_sum -norm-> y
+ * no thread needs gradients of its own.  The way through one block is ../model/block_backward.c.
  */
 #include "internal.h"
 
@@ -28,12 +26,9 @@ typedef struct Backward
 /* A chunk's rows of everything. */
 typedef struct Rows
 {
-	int64_t		n;
 	const PlmBatch *batch;
 	PlmTape		tape;
-	PlmBlockTape *keep;			/* of the layer at hand */
-	float	   *dx, *dff_sum, *dattn_sum, *dup, *mid, *dqkv;
-	float	   *norms;			/* (4,C): of ff_norm g, b, of attn_norm g, b */
+	PlmBackRows back;
 } Rows;
 
 static Rows
@@ -42,76 +37,18 @@ rows_of(const Backward *b, int64_t chunk)
 	const PlmSpace *s = &b->t->space;
 	const PlmChunk *c = &b->m->chunk[chunk];
 	int64_t		C = b->t->model.config.width;
-	PlmBlockTape *blocks = b->blocks + chunk * plm_tapes(b->t);
-	Rows		r = {.n = c->batch.tokens, .batch = &c->batch};
+	Rows		r = {.batch = &c->batch};
 
-	r.tape = plm_chunk_tape(b->t, b->m, chunk, true, blocks);
-	r.keep = &blocks[b->layer];
-	r.dx = s->dx + c->first * C;
-	r.dff_sum = s->dff_sum + c->first * C;
-	r.dattn_sum = s->dattn_sum + c->first * C;
-	r.dup = s->dup + c->first * b->t->model.config.ff;
-	r.mid = s->mid + c->first * C;
-	r.dqkv = s->dqkv + c->first * 3 * C;
-	r.norms = s->norms + chunk * 4 * C;
-	memset(r.norms, 0, (size_t) (4 * C) * sizeof(float));
+	r.tape = plm_chunk_tape(b->t, b->m, chunk, true, b->blocks + chunk * plm_tapes(b->t));
+	r.back.dx = s->dx + c->first * C;
+	r.back.dff_sum = s->dff_sum + c->first * C;
+	r.back.dattn_sum = s->dattn_sum + c->first * C;
+	r.back.dup = s->dup + c->first * b->t->model.config.ff;
+	r.back.mid = s->mid + c->first * C;
+	r.back.dqkv = s->dqkv + c->first * 3 * C;
+	r.back.norms = s->norms + chunk * 4 * C;
+	memset(r.back.norms, 0, (size_t) (4 * C) * sizeof(float));
 	return r;
-}
-
-/* The gradient at a sub-layer's result, from the one at the sum: the dropped ones have none. */
-static void
-drop(const Rows *r, int64_t C, uint64_t place, float *d)
-{
-	if (r->tape.dropout > 0)
-		plm_dropout(d, r->n * C, r->tape.dropout, r->tape.seed + place, r->tape.first * (uint64_t) C);
-}
-
-/* dx: from y to mid. */
-static PlmStatus
-feed_forward_backward(const Backward *b, const Rows *r, PlmWorkspace *ws, PlmWorker *worker, PlmError *err)
-{
-	const PlmConfig *c = &b->t->model.config;
-	const PlmBlock *blk = &b->t->model.blocks[b->layer];
-	const PlmBackBlock *back = &b->t->back[b->layer];
-	PlmActivation act = (PlmActivation) c->activation;
-	int64_t		C = c->width;
-	int64_t		F = c->ff;
-
-	plm_layer_norm_backward(r->n, C, r->keep->ff_sum, r->keep->ff_save, blk->ff_norm.g, r->dx, r->dx, r->norms, r->norms + C);
-	memcpy(r->dff_sum, r->dx, (size_t) (r->n * C) * sizeof(float));
-	drop(r, C, PLM_DROP_FF(b->layer), r->dff_sum);
-	PLM_TRY(plm_nn_linear(&back->ff_down, r->n, r->dff_sum, C, NULL, r->dup, F, PLM_ACT_NONE, ws->head, worker, err));
-	for (int64_t i = 0; i < r->n; i++)
-	{
-		plm_activate_backward(act, r->keep->up + i * F, r->dup + i * F, F);
-		plm_activate(act, r->keep->up + i * F, F);	/* from here on what ff_down was given */
-	}
-	return plm_nn_linear(&back->ff_up, r->n, r->dup, F, r->dx, r->dx, C, PLM_ACT_NONE, ws->head, worker, err);
-}
-
-/* dx: from mid to the block's input. */
-static PlmStatus
-attention_backward(const Backward *b, const Rows *r, PlmWorkspace *ws, PlmWorker *worker, PlmError *err)
-{
-	const PlmConfig *c = &b->t->model.config;
-	const PlmBlock *blk = &b->t->model.blocks[b->layer];
-	const PlmBackBlock *back = &b->t->back[b->layer];
-	int64_t		C = c->width;
-	float	   *qkv = r->keep->qkv;
-
-	/* What ff_up was given: its product needs it. */
-	plm_layer_norm(r->n, C, r->keep->attn_sum, NULL, blk->attn_norm.g, blk->attn_norm.b, c->norm_eps, r->mid, NULL);
-	plm_layer_norm_backward(r->n, C, r->keep->attn_sum, r->keep->attn_save, blk->attn_norm.g, r->dx, r->dx,
-							r->norms + 2 * C, r->norms + 3 * C);
-	memcpy(r->dattn_sum, r->dx, (size_t) (r->n * C) * sizeof(float));
-	drop(r, C, PLM_DROP_ATTN(b->layer), r->dattn_sum);
-	/* The gradient at what attention gathered takes the place of the sum, which is not needed any more. */
-	PLM_TRY(plm_nn_linear(&back->attn_out, r->n, r->dattn_sum, C, NULL, r->keep->attn_sum, C, PLM_ACT_NONE, ws->head, worker, err));
-	PLM_TRY(plm_nn_attention_backward(r->batch, c->heads, C / c->heads, qkv, qkv + C, qkv + 2 * C, 3 * C, false,
-									  r->keep->attn_sum, C, r->dqkv, r->dqkv + C, r->dqkv + 2 * C, 3 * C, ws->head, worker, err));
-	if (!b->input)
-		return PLM_OK;
-	return plm_nn_linear(&back->qkv, r->n, r->dqkv, 3 * C, r->dx, r->dx, C, PLM_ACT_NONE, ws->head, worker, err);
 }
 
 static PlmStatus
@@ -124,11 +61,9 @@ block_chunk(void *arg, int64_t chunk, PlmWorker *worker, PlmError *err)
 
 	/* Without a tape of its own the layer is computed once more; its result goes where nobody reads. */
 	if (!b->t->space.full)
-		status = plm_block_forward_taped(&b->t->model, b->layer, r.batch, &r.tape, r.mid, ws, worker, err);
+		status = plm_block_forward_taped(&b->t->model, b->layer, r.batch, &r.tape, r.back.mid, ws, worker, err);
 	if (status == PLM_OK)
-		status = feed_forward_backward(b, &r, ws, worker, err);
-	if (status == PLM_OK)
-		status = attention_backward(b, &r, ws, worker, err);
+		status = plm_block_backward(&b->t->model, b->layer, &b->t->back[b->layer], r.batch, &r.tape, &r.back, b->input, ws, worker, err);
 	plm_space_return(ws);
 	return status;
 }
@@ -215,15 +150,18 @@ embed_chunk(void *arg, int64_t chunk, PlmWorker *worker, PlmError *err)
 	Backward   *b = arg;
 	const PlmModel *model = &b->t->model;
 	Rows		r = rows_of(b, chunk);
+	const PlmBackRows *to = &r.back;
+	float	   *save = r.tape.blocks[b->layer].ff_save;
 	int64_t		C = model->config.width;
+	int64_t		n = r.batch->tokens;
 
 	if (plm_stopped(worker))
 		return plm_cancelled(err);
-	drop(&r, C, PLM_DROP_EMBD, r.dx);
-	embedding_sum(model, r.batch, r.mid);
-	plm_layer_norm(r.n, C, r.mid, NULL, model->embd_norm.g, model->embd_norm.b, model->config.norm_eps, r.dff_sum,
-				   r.keep->ff_save);
-	plm_layer_norm_backward(r.n, C, r.mid, r.keep->ff_save, model->embd_norm.g, r.dx, r.dx, r.norms, r.norms + C);
+	if (r.tape.dropout > 0)
+		plm_dropout(to->dx, n * C, r.tape.dropout, r.tape.seed + PLM_DROP_EMBD, r.tape.first * (uint64_t) C);
+	embedding_sum(model, r.batch, to->mid);
+	plm_layer_norm(n, C, to->mid, NULL, model->embd_norm.g, model->embd_norm.b, model->config.norm_eps, to->dff_sum, save);
+	plm_layer_norm_backward(n, C, to->mid, save, model->embd_norm.g, to->dx, to->dx, to->norms, to->norms + C);
 	return PLM_OK;
 }
 

@@ -85,21 +85,6 @@ plm_embed_forward(PlmTrainer *t, const PlmMicro *m, float *e, PlmPooled **kept, 
 	return PLM_OK;
 }
 
-/* y = x / |x|:  dx = (dy - y (y . dy)) / |x| */
-static void
-length_backward(int64_t n, int64_t D, const float *e, const float *norm, const float *de, float *dx)
-{
-	for (int64_t b = 0; b < n; b++)
-	{
-		const float *y = e + b * D;
-		const float *dy = de + b * D;
-		double		along = plm_dot(y, dy, D);
-
-		for (int64_t i = 0; i < D; i++)
-			dx[b * D + i] = (float) ((dy[i] - y[i] * along) / norm[b]);
-	}
-}
-
 /* dy (C) of one text and mode, added to the gradients of its rows. */
 static void
 pool_text_backward(PlmPooling mode, int64_t tokens, int64_t C, const float *x, const float *dy, float *dx)
@@ -171,7 +156,8 @@ plm_embed_backward(PlmTrainer *t, PlmMicro *m, PlmPooled *p, const float *e, con
 	float	   *dy;
 
 	PLM_TRY(take_rows(t, m->n, c->dimensions, &dy, err));
-	length_backward(m->n, c->dimensions, e, p->norm, de, dy);
+	for (int64_t b = 0; b < m->n; b++)
+		plm_length_backward(c->dimensions, e + b * c->dimensions, p->norm[b], de + b * c->dimensions, dy + b * c->dimensions);
 	for (int i = c->n_dense - 1; i >= 0; i--)
 	{
 		float	   *dx;

@@ -148,12 +148,6 @@ typedef struct PlmAffine
 	PlmActivation act;
 } PlmAffine;
 
-/* Transposed weights of a block, packed: dx = dy W. */
-typedef struct PlmBackBlock
-{
-	PlmLinear	qkv, attn_out, ff_up, ff_down;
-} PlmBackBlock;
-
 /* Memory of a micro-batch, kept from step to step. */
 typedef struct PlmSpace
 {

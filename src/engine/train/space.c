@@ -89,25 +89,12 @@ carve_tape(PlmTrainer *t, PlmSpace *s, PlmError *err)
 	return floats(s, C, &s->last, err);
 }
 
-static size_t
-larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 /* Scratch of a backward in one thread. */
 static size_t
 backward_scratch(const PlmTrainer *t, int64_t longest)
 {
-	const PlmConfig *c = &t->model.config;
-	const PlmBackBlock *b = &t->back[plm_tapes(t) - 1];	/* a frozen layer has none */
-	PlmBatch	shape = {.texts = 1, .tokens = longest, .longest = longest};
-	size_t		most = plm_nn_attention_backward_scratch(&shape, c->width / c->heads);
-
-	most = larger(most, plm_nn_linear_scratch(&b->qkv));
-	most = larger(most, plm_nn_linear_scratch(&b->attn_out));
-	most = larger(most, plm_nn_linear_scratch(&b->ff_up));
-	return larger(most, plm_nn_linear_scratch(&b->ff_down));
+	/* The last layer's weights: a frozen layer has none. */
+	return plm_block_backward_scratch(&t->model, &t->back[plm_tapes(t) - 1], longest, false);
 }
 
 static PlmStatus
