@@ -62,12 +62,17 @@ depend_cflags   := -MMD -MP
 ifeq ($(shell uname -m),x86_64)
 avx2_cflags     := -mavx2 -mfma -mf16c
 avx512_cflags   := $(avx2_cflags) -mavx512f -mavx512bw -mavx512dq -mavx512vl
-vnni_cflags     := $(avx512_cflags) -mavx512vnni -mavx512bf16
+vnni_cflags     := $(avx512_cflags) -mavx512vnni
+bf16_cflags     := $(avx512_cflags) -mavx512bf16
+else ifeq ($(shell uname -m),aarch64)
+neon_dot_cflags := -march=armv8.2-a+dotprod
 endif
 cflags_for       = $(if $(filter src/engine/num/%,$(1)),-O3) \
-                   $(if $(filter %/kernels_avx2.c,$(1)),$(avx2_cflags)) \
+                   $(if $(filter %/kernels_avx2.c %/kernels_avx2_vnni.c,$(1)),$(avx2_cflags)) \
                    $(if $(filter %/kernels_avx512.c,$(1)),$(avx512_cflags)) \
-                   $(if $(filter %/kernels_avx512_vnni.c,$(1)),$(vnni_cflags))
+                   $(if $(filter %/kernels_avx512_vnni.c,$(1)),$(vnni_cflags)) \
+                   $(if $(filter %/kernels_avx512_bf16.c,$(1)),$(bf16_cflags)) \
+                   $(if $(filter %/kernels_neon_dot.c,$(1)),$(neon_dot_cflags))
 
 PG_CFLAGS       = $(depend_cflags) -Wno-declaration-after-statement
 SHLIB_LINK      = $(engine_libs) $(blas_libs) -lm -lpthread
