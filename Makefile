@@ -8,7 +8,7 @@
 #   make soak        a million calls of embed in one session: memory must stay flat
 #   make crash-training  CRASH_ROUNDS (50) trainings that are killed at random points
 #   make stress      STRESS_SECONDS (600) of everything at once on catalogs, with sessions ended at random and a crash
-#   make bench       speed of the engine, percent of this machine's peak
+#   make bench       speed beside ONNX Runtime and PyTorch, through SQL, and as percent of this machine's peak
 #   make bench-train  a training step beside PyTorch's, when Debian's python3-torch is there
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort
@@ -63,12 +63,17 @@ depend_cflags   := -MMD -MP
 ifeq ($(shell uname -m),x86_64)
 avx2_cflags     := -mavx2 -mfma -mf16c
 avx512_cflags   := $(avx2_cflags) -mavx512f -mavx512bw -mavx512dq -mavx512vl
-vnni_cflags     := $(avx512_cflags) -mavx512vnni -mavx512bf16
+vnni_cflags     := $(avx512_cflags) -mavx512vnni
+bf16_cflags     := $(avx512_cflags) -mavx512bf16
+else ifeq ($(shell uname -m),aarch64)
+neon_dot_cflags := -march=armv8.2-a+dotprod
 endif
 cflags_for       = $(if $(filter src/engine/num/%,$(1)),-O3) \
-                   $(if $(filter %/kernels_avx2.c,$(1)),$(avx2_cflags)) \
+                   $(if $(filter %/kernels_avx2.c %/kernels_avx2_vnni.c,$(1)),$(avx2_cflags)) \
                    $(if $(filter %/kernels_avx512.c,$(1)),$(avx512_cflags)) \
-                   $(if $(filter %/kernels_avx512_vnni.c,$(1)),$(vnni_cflags))
+                   $(if $(filter %/kernels_avx512_vnni.c,$(1)),$(vnni_cflags)) \
+                   $(if $(filter %/kernels_avx512_bf16.c,$(1)),$(bf16_cflags)) \
+                   $(if $(filter %/kernels_neon_dot.c,$(1)),$(neon_dot_cflags))
 
 PG_CFLAGS       = $(depend_cflags) -Wno-declaration-after-statement
 SHLIB_LINK      = $(engine_libs) $(blas_libs) -lm -lpthread
@@ -193,11 +198,12 @@ $(fuzz_bin): $(san)/fuzz/%: $(san)/fuzz/%.o $(san)/fuzz/driver.o $(unit_help) $(
 # ---- speed ----
 
 bench_bin     := $(patsubst test/bench/%.c,build/bench/%,$(sort $(wildcard test/bench/bench_*.c)))
-bench_cc       = $(CC) -g -O2 $(engine_cflags)
+bench_help    := $(patsubst test/bench/%.c,build/bench/%.o,$(filter-out $(wildcard test/bench/bench_*.c),$(wildcard test/bench/*.c)))
+bench_cc       = $(CC) -g -O2 $(engine_cflags) $(depend_cflags)
 .PHONY: bench bench-build bench-train
 bench-build: $(bench_bin)
 bench: bench-build
-	@for b in $(bench_bin); do $$b || exit 1; done
+	@MAKE="$(MAKE)" test/lib/bench.sh
 bench-train: build/bench/bench_train
 	@test/lib/bench_train.sh $<
 build/bench/%.o: test/bench/%.c
@@ -206,8 +212,9 @@ build/bench/%.o: test/bench/%.c
 build/bench/random_model.o: test/unit/random_model.c
 	@mkdir -p $(dir $@)
 	$(bench_cc) -c -o $@ $<
-$(bench_bin): build/bench/%: build/bench/%.o build/bench/random_model.o $(engine_obj)
+$(bench_bin): build/bench/%: build/bench/%.o $(bench_help) build/bench/random_model.o $(engine_obj)
 	$(bench_cc) -o $@ $^ $(san_libs)
+-include $(wildcard build/bench/*.d)
 
 # ---- style ----
 

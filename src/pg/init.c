@@ -23,15 +23,19 @@ static const struct config_enum_entry simd_levels[] = {
 	{"auto", SIMD_AUTO, false},
 	{"portable", PLM_SIMD_PORTABLE, false},
 	{"avx2", PLM_SIMD_AVX2, false},
+	{"avx2_vnni", PLM_SIMD_AVX2_VNNI, false},
 	{"avx512", PLM_SIMD_AVX512, false},
 	{"avx512_vnni", PLM_SIMD_AVX512_VNNI, false},
+	{"avx512_bf16", PLM_SIMD_AVX512_BF16, false},
+	{"neon", PLM_SIMD_NEON, false},
+	{"neon_dot", PLM_SIMD_NEON_DOT, false},
 	{NULL, 0, false}
 };
 
 static bool
 check_simd(int *value, void **extra, GucSource source)
 {
-	if (*value == SIMD_AUTO || *value <= (int) plm_cpu_best())
+	if (*value == SIMD_AUTO || plm_cpu_has((PlmSimd) *value))
 		return true;
 	GUC_check_errdetail("The best level of this processor is \"%s\".", plm_simd_name(plm_cpu_best()));
 	return false;

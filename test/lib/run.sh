@@ -89,6 +89,7 @@ if has regress || has isolation || has pgtap || has tap; then
 	export PLM_GOLDEN=$golden
 fi
 has unit && suite unit "$MAKE" -s unit
+has unit && suite arm test/lib/unit_arm.sh
 has fuzz && suite fuzz "$MAKE" -s fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
 has regress && suite regress regress
 has isolation && suite isolation isolation

@@ -62,7 +62,7 @@ DECLARE
 	level text;
 	was text;
 BEGIN
-	FOREACH level IN ARRAY '{portable,avx2,avx512,avx512_vnni}'::text[]
+	FOREACH level IN ARRAY '{portable,avx2,avx2_vnni,avx512,avx512_vnni,avx512_bf16,neon,neon_dot}'::text[]
 	LOOP
 		BEGIN
 			PERFORM set_config('product_llm.simd', level, true);

@@ -338,9 +338,10 @@ test_block(void)
 int
 main(void)
 {
-	for (int level = 0; level <= (int) plm_cpu_best(); level++)
+	for (int level = 0; level < PLM_SIMD_LEVELS; level++)
 	{
-		plm_simd_select((PlmSimd) level);
+		if (!plm_simd_select((PlmSimd) level))
+			continue;
 		test_attention();
 		test_block();
 	}

@@ -256,7 +256,7 @@ test_rows_alone(void)
 
 /* Extremes included: all 255 times all 127 and -127, where saturating arithmetic would show. */
 static void
-test_int8_tiles(PlmSimd best)
+test_int8_tiles(void)
 {
 	int64_t		units = 600, block = 12 * PLM_X_LD;
 	size_t		xbytes = 2 * (size_t) block * 4;
@@ -271,9 +271,10 @@ test_int8_tiles(PlmSimd best)
 			x[i] = kind == 2 ? 255 : (uint8_t) plm_random(3, i);
 		for (int64_t i = 0; i < units * 128; i++)
 			w[i] = kind == 0 ? (int8_t) ((int) (plm_random(4, (uint64_t) i) % 255) - 127) : i % 8 < 4 ? 127 : -127;
-		for (int level = 0; level <= (int) best; level++)
+		for (int level = 0; level < PLM_SIMD_LEVELS; level++)
 		{
-			plm_simd_select((PlmSimd) level);
+			if (!plm_simd_select((PlmSimd) level))
+				continue;
 			for (int rows = 1; rows <= plm_kernels()->rows_int8; rows++)
 			{
 				int32_t		acc[PLM_TILE_ROWS * PLM_PANEL];
@@ -298,7 +299,7 @@ test_int8_tiles(PlmSimd best)
 }
 
 static void
-test_int8_quantize(PlmSimd best)
+test_int8_quantize(void)
 {
 	int64_t		sizes[] = {1, 3, 4, 63, 384, 2050};
 	int			bad = 0;
@@ -316,9 +317,10 @@ test_int8_quantize(PlmSimd best)
 
 			for (int64_t i = 0; i < k; i++)
 				x[i] = kind == 0 ? x[i] : kind == 1 ? fabsf(x[i]) * 1e20f : kind == 2 ? 0 : -fabsf(x[i]) * 1e-30f;
-			for (int level = 0; level <= (int) best; level++)
+			for (int level = 0; level < PLM_SIMD_LEVELS; level++)
 			{
-				plm_simd_select((PlmSimd) level);
+				if (!plm_simd_select((PlmSimd) level))
+					continue;
 				if (level == 0)
 					q = plm_kernels()->row->quantize(x, k, first, PLM_X_LD * 4);
 				q2 = plm_kernels()->row->quantize(x, k, other, PLM_X_LD * 4);
@@ -452,15 +454,19 @@ main(void)
 	test_pack();
 	test_gemm();
 	test_gemm_threads();
-	for (int level = 0; level <= (int) best; level++)
+	for (int level = 0; level < PLM_SIMD_LEVELS; level++)
 	{
-		CHECK("level_can_be_forced", plm_simd_select((PlmSimd) level) && plm_simd_active() == (PlmSimd) level,
-			  "%s", plm_simd_name((PlmSimd) level));
+		bool		forced = plm_simd_select((PlmSimd) level);
+
+		CHECK("level_can_be_forced_if_the_cpu_has_it", forced == plm_cpu_has((PlmSimd) level) &&
+			  (!forced || plm_simd_active() == (PlmSimd) level), "%s", plm_simd_name((PlmSimd) level));
+		if (!forced)
+			continue;
 		test_linear();
 		test_rows_alone();
 		test_int8_nonfinite();
 	}
-	test_int8_tiles(best);
-	test_int8_quantize(best);
+	test_int8_tiles();
+	test_int8_quantize();
 	return unit_done();
 }

@@ -171,18 +171,23 @@ PlmStatus	plm_cancelled(PlmError *err);
 
 /* ---- CPU: base/cpu.c ---- */
 
-/* In rising order: each level has all that the ones before it (of its family) have. */
+/* From slow to fast.  A processor need not have all that stand before its best: those of another family, or AVX-VNNI. */
 typedef enum PlmSimd
 {
 	PLM_SIMD_PORTABLE = 0,		/* plain C */
 	PLM_SIMD_AVX2,				/* AVX2, FMA, F16C */
+	PLM_SIMD_AVX2_VNNI,			/* and AVX-VNNI */
 	PLM_SIMD_AVX512,			/* AVX-512 F, BW, DQ, VL */
-	PLM_SIMD_AVX512_VNNI,		/* and VNNI, BF16 */
+	PLM_SIMD_AVX512_VNNI,		/* and VNNI */
+	PLM_SIMD_AVX512_BF16,		/* and BF16 */
+	PLM_SIMD_NEON,				/* every 64-bit Arm */
+	PLM_SIMD_NEON_DOT,			/* and its dot product */
 	PLM_SIMD_LEVELS
 } PlmSimd;
 
+bool		plm_cpu_has(PlmSimd level);
 PlmSimd		plm_cpu_best(void);	/* detected once */
-const char *plm_simd_name(PlmSimd level);	/* portable, avx2, avx512, avx512_vnni */
+const char *plm_simd_name(PlmSimd level);	/* portable, avx2, avx2_vnni, ... */
 
 /* ---- checksum and random numbers: base/hash.c ---- */
 

@@ -6,6 +6,7 @@
  * scores of a block, not of the whole text, are held.
  */
 #include "kernels.h"
+#include "transpose.h"
 
 #include <math.h>
 #include <string.h>
@@ -64,9 +65,7 @@ pack_keys(int64_t t, int64_t d, const float *k, int64_t ld, float *panel)
 
 		if (n < PLM_PANEL)
 			memset(panel, 0, (size_t) d * PLM_PANEL * sizeof(float));
-		for (int64_t j = 0; j < n; j++)
-			for (int64_t c = 0; c < d; c++)
-				panel[c * PLM_PANEL + j] = k[(i + j) * ld + c];
+		transpose(k + i * ld, ld, n, d, panel, PLM_PANEL);
 	}
 }
 

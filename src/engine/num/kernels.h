@@ -113,21 +113,27 @@ void		plm_tile_int8_portable(int rows, int64_t units, const uint8_t *x, int64_t 
 void		plm_dot_codes_portable(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
 
 #if defined(__x86_64__)
-void		plm_dot_codes_avx2(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
-void		plm_dot_codes_avx512(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
-void		plm_dot_codes_vnni(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
 extern const PlmRowKernels plm_row_avx2;
 extern const PlmRowKernels plm_row_avx512;
 void		plm_tile_f32_avx2(const PlmTile *tile);
 void		plm_tile_f32_avx512(const PlmTile *tile);
-void		plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_units,
-							   const int8_t *panel, int32_t *acc);
-void		plm_tile_int8_avx512(int rows, int64_t units, const uint8_t *x, int64_t block_units,
-								 const int8_t *panel, int32_t *acc);
-void		plm_tile_bf16_vnni(const PlmTile *tile);
-void		plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units,
-							   const int8_t *panel, int32_t *acc);
-void		plm_prepare_bf16_vnni(const float *x, int64_t n, uint16_t *dst);
+void		plm_tile_bf16_avx512(const PlmTile *tile);
+void		plm_prepare_bf16_avx512(const float *x, int64_t n, uint16_t *dst);
+void		plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_tile_int8_avx2_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_tile_int8_avx512(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_dot_codes_avx2(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_avx2_vnni(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_avx512(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_vnni(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+#elif defined(__aarch64__)
+extern const PlmRowKernels plm_row_neon;
+void		plm_tile_f32_neon(const PlmTile *tile);
+void		plm_tile_int8_neon(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_tile_int8_neon_dot(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc);
+void		plm_dot_codes_neon(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
+void		plm_dot_codes_neon_dot(int64_t rows, int64_t width, const uint8_t *codes, int queries, const int8_t *query, int32_t *out);
 #endif
 
 /* The table of the active level; one load. */

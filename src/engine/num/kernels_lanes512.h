@@ -6,6 +6,16 @@
 
 #include <immintrin.h>
 
+/* The four bytes at p in every lane. */
+static inline __m512i
+spread(const void *p)
+{
+	int32_t		unit;
+
+	__builtin_memcpy(&unit, p, sizeof(unit));
+	return _mm512_set1_epi32(unit);
+}
+
 /* Sums of the lanes of each of four: transposed within quarters, which are then added. */
 static inline __m128i
 sum_lanes(const __m512i *sum)

@@ -425,14 +425,14 @@ quantize(const float *restrict x, int64_t k, uint8_t *restrict dst, size_t block
 	return q;
 }
 
-/* Integer arithmetic modulo 2^32, as the vector instructions do it. */
-static void
-dequantize(int64_t n, const int32_t *restrict acc, PlmQuant q, const float *restrict scale,
-		   const int32_t *restrict sum, const float *bias, const float *add, float *y)
+/* Integer arithmetic modulo 2^32, as the vector instructions do it.  With n known, loops become a few vectors without a tail. */
+static inline __attribute__((always_inline)) void
+dequantize_some(const int n, const int32_t *restrict acc, PlmQuant q, const float *restrict scale,
+				const int32_t *restrict sum, const float *bias, const float *add, float *y)
 {
 	float		out[PLM_PANEL];
 
-	for (int j = 0; j < PLM_PANEL; j++)
+	for (int j = 0; j < n; j++)
 	{
 		int32_t		exact = (int32_t) ((uint32_t) acc[j] - (uint32_t) q.zero * (uint32_t) sum[j]);
 
@@ -442,7 +442,18 @@ dequantize(int64_t n, const int32_t *restrict acc, PlmQuant q, const float *rest
 		out[j] += bias[j];
 	for (int j = 0; add != NULL && j < n; j++)
 		out[j] += add[j];
-	memcpy(y, out, (size_t) n * sizeof(float));
+	for (int j = 0; j < n; j++)
+		y[j] = out[j];
+}
+
+static void
+dequantize(int64_t n, const int32_t *acc, PlmQuant q, const float *scale, const int32_t *sum, const float *bias, const float *add,
+		   float *y)
+{
+	if (n == PLM_PANEL)
+		dequantize_some(PLM_PANEL, acc, q, scale, sum, bias, add, y);
+	else
+		dequantize_some((int) n, acc, q, scale, sum, bias, add, y);
 }
 
 #include "kernels_adam.h"

@@ -210,15 +210,14 @@ int8_panels(const PlmKernels *kern, const PlmPacked *w, const float *bias, int64
 
 			kern->tile_int8(tile, units, xs + r * PLM_X_LD * 4, block_units, panel, acc);
 			for (int64_t i = r; i < r + tile; i++)
-			{
 				kern->row->dequantize(width, acc + (i - r) * PLM_PANEL, quant[i], scale + at, sum + at,
 									  bias != NULL ? bias + at : NULL,
 									  residual != NULL ? residual + i * ldy + at : NULL, y + i * ldy + at);
-				if (act != PLM_ACT_NONE)
-					kern->row->activate(act, y + i * ldy + at, width);
-			}
 		}
 	}
+	/* Whole rows: two vectors at a time would wait for each other's long chains. */
+	for (int64_t i = 0; act != PLM_ACT_NONE && i < rows; i++)
+		kern->row->activate(act, y + i * ldy, w->n);
 }
 
 static void

@@ -34,7 +34,7 @@ int64_t		plm_find_nonfinite(const float *x, int64_t n);
 
 /* ---- CPU level: num/dispatch.c ---- */
 
-/* The level in use: plm_cpu_best() unless a lower one was forced. Selecting a level the CPU lacks fails. */
+/* The level in use: plm_cpu_best() unless another one was forced. Selecting a level the CPU lacks fails. */
 PlmSimd		plm_simd_active(void);
 bool		plm_simd_select(PlmSimd level);
 
