@@ -78,9 +78,8 @@ begins(const char *text, const char *with)
 static bool
 is_word_part(const PlmTrainer *t, const PlmParam *p)
 {
-	if (begins(p->spec->role, "blk."))
-		return p->index == t->model.config.layers - 1 && begins(p->spec->role, "blk.{L}.ff_norm");
-	return !begins(p->spec->role, "embd_norm");
+	return begins(p->spec->role, "blk.{L}.ff_norm") ? p->index == t->model.config.layers - 1 :
+		!begins(p->spec->role, "blk.") && !begins(p->spec->role, "embd_norm");
 }
 
 /* Section i, of which the first parameter is p: do its weights learn by themselves? */
@@ -226,13 +225,6 @@ plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
 
 /* ---- first values ---- */
 
-/* Does it lead back from a sub-layer to the sum beside it? */
-static bool
-leads_back(const PlmParam *p)
-{
-	return strcmp(p->spec->role, "blk.{L}.attn_out.w") == 0 || strcmp(p->spec->role, "blk.{L}.ff_down.w") == 0;
-}
-
 /*
  * Drawn as the reference library draws them: normal with deviation 0.02; norms at 1 and 0, biases at 0.  Under word vectors all layers begin
  * as the identity (Zhang et al. 2019, Fixup), so that what is learnt without them holds with them.
@@ -243,7 +235,8 @@ draw(const PlmTrainer *t, const PlmParam *p, uint64_t number, PlmWorker *worker,
 	size_t		len = strlen(p->spec->role);
 	bool		gain = len > 2 && strcmp(p->spec->role + len - 2, ".g") == 0;
 	uint64_t	key = plm_stream(t->options.seed, PLM_STREAM_WEIGHTS, number);
-	bool		zero = t->options.word_vectors && leads_back(p);
+	bool		leads_back = begins(p->spec->role, "blk.{L}.attn_out.w") || begins(p->spec->role, "blk.{L}.ff_down.w");
+	bool		zero = t->options.word_vectors && leads_back;
 
 	for (int64_t i = 0; i < p->rows * p->cols; i++)
 	{
