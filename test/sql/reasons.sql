@@ -124,7 +124,7 @@ CREATE INDEX ON event (who);
 INSERT INTO event SELECT 'v' || v, 'p' || 1 + (v * 7 + n * 5) % 40, timestamptz '2024-01-01' + v * interval '1 day' + n * interval '1 hour' FROM generate_series(1, 30) AS v, generate_series(1, 2 + v % 5) AS n;
 SELECT create_catalog('reasons', 'goods', 'sku', 'title', 'shop-mini');
 SELECT bind_events('reasons', 'event', 'who', 'item', 'at');
-SELECT count(*) > 200 AS many, bool_and(abs(e.total - r.score) < 1e-5) AS adds_up, bool_and(e.own) AS own_products, count(DISTINCT e.parts) > 1 AS parts
+SELECT count(*) > 200 AS many, bool_and(abs(e.total - r.score) < 1e-5) AS adds_up, bool_and(e.own) AS own_products, count(DISTINCT e.parts) > 1 AND bool_or(cardinality(e.parts) = 3) AS parts
 FROM generate_series(1, 30) AS v, LATERAL recommend('reasons', 'v' || v, 10) AS r,
 	LATERAL (SELECT sum(amount) AS total, array_agg(DISTINCT part ORDER BY part) AS parts,
 				bool_and(item IS NULL OR item IN (SELECT item FROM event AS x WHERE x.who = 'v' || v)) AND bool_or(item = r.because[1] OR r.because = '{}') AS own

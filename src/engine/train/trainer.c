@@ -151,7 +151,6 @@ plm_trainer_ready(PlmTrainer *t, PlmError *err)
 PlmStatus
 plm_trainer_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err)
 {
-	plm_share_limit(t, &t->space.arena);
 	PLM_TRY(plm_space_fit(t, texts, err));
 	plm_share_limit(t, &t->step);
 	return PLM_OK;
