@@ -48,11 +48,6 @@ settle(PlmpgTrainRun *run, Jsonb *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a model that begins with nothing needs a tokenizer"),
 				 errhint("Name a model in option \"tokenizer\"; product_llm.train_tokenizer() makes one of the corpus.")));
-	if (run->base != NULL && run->settings.tokenizer != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"tokenizer\" is for models that begin with nothing: a base has its own"),
-				 errhint("Leave out the option, or the base.")));
 }
 
 /* All that can be said about a new run before it begins. */
@@ -65,6 +60,8 @@ prepare(PlmpgTrainRun *run, Jsonb *options)
 	plmpg_claim(run->model, "a training", PLMPG_CLAIM_NEW);
 	settle(run, options);
 	require_model(run->base != NULL ? run->base : run->settings.tokenizer);
+	if (run->base != NULL && run->settings.tokenizer != NULL)
+		require_model(run->settings.tokenizer);
 	if (run->settings.teacher != NULL)
 		require_model(run->settings.teacher);
 	run->search_path = pstrdup(GetConfigOption("search_path", false, false));

@@ -66,12 +66,12 @@ plmpg_base_close(PlmpgTrainRun *run)
 
 /* The text of a small file, in the run's arena. */
 static PlmText
-base_text(PlmpgTrainRun *run, const char *name)
+text_of(PlmpgTrainRun *run, const PlmFileSet *files, const char *name)
 {
 	PlmText		text = {NULL, 0};
 	PlmError	err = {0};
 
-	plmpg_train_check(run, plm_file_text(&run->files, name, (size_t) 64 * 1024 * 1024, &run->arena, &text, &err), &err);
+	plmpg_train_check(run, plm_file_text(files, name, (size_t) 64 * 1024 * 1024, &run->arena, &text, &err), &err);
 	return text;
 }
 
@@ -79,7 +79,7 @@ base_text(PlmpgTrainRun *run, const char *name)
 static void
 make_fresh(PlmpgTrainRun *run)
 {
-	PlmText		vocab = base_text(run, "vocab.txt");
+	PlmText		vocab = text_of(run, &run->files, "vocab.txt");
 	PlmFileSet	set;
 	PlmError	err = {0};
 
@@ -88,19 +88,21 @@ make_fresh(PlmpgTrainRun *run)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("model \"%s\" has no vocab.txt to begin anew with", run->base != NULL ? run->base : run->settings.tokenizer),
 				 errhint("product_llm.train_tokenizer() makes a vocabulary of a corpus.")));
-	plmpg_check(plm_fresh_files(&run->settings.shape, vocab, base_text(run, "tokenizer_config.json"), &run->arena, &set, &err), &err);
+	plmpg_check(plm_fresh_files(&run->settings.shape, vocab, text_of(run, &run->files, "tokenizer_config.json"), &run->arena, &set, &err), &err);
 	run->files = set;
 }
 
+/* The tokenizer that the trained model has: the base's, or the one that takes its place. */
 static void
 compile_tokenizer(PlmpgTrainRun *run)
 {
+	const PlmFileSet *set = run->words.n > 0 ? &run->words : &run->files;
 	PlmTokenizerFiles files = {
-		.tokenizer_json = base_text(run, "tokenizer.json"),
-		.vocab_txt = base_text(run, "vocab.txt"),
-		.tokenizer_config_json = base_text(run, "tokenizer_config.json"),
-		.special_tokens_map_json = base_text(run, "special_tokens_map.json"),
-		.added_tokens_json = base_text(run, "added_tokens.json"),
+		.tokenizer_json = text_of(run, set, "tokenizer.json"),
+		.vocab_txt = text_of(run, set, "vocab.txt"),
+		.tokenizer_config_json = text_of(run, set, "tokenizer_config.json"),
+		.special_tokens_map_json = text_of(run, set, "special_tokens_map.json"),
+		.added_tokens_json = text_of(run, set, "added_tokens.json"),
 	};
 	void	   *blob;
 	size_t		bytes;
@@ -108,6 +110,36 @@ compile_tokenizer(PlmpgTrainRun *run)
 
 	plmpg_check(plm_tokenizer_compile(&files, &run->arena, &blob, &bytes, &err), &err);
 	plmpg_check(plm_tokenizer_open(blob, bytes, &run->tokenizer, &err), &err);
+}
+
+/* The tokenizer's files of another model, read into the run's arena. */
+static void
+read_words(PlmpgTrainRun *run)
+{
+	static const char *const names[] = {"vocab.txt", "tokenizer_config.json"};
+	PlmpgRow	row;
+	PlmpgStore *store;
+	PlmFileSet	files;
+	PlmSource  *words = MemoryContextAllocZero(run->context, lengthof(names) * sizeof(PlmSource));
+
+	if (!plmpg_catalog_find(run->settings.tokenizer, GetLatestSnapshot(), &row))
+		plmpg_catalog_missing(run->settings.tokenizer);
+	store = plmpg_store_open(row.files_of, GetLatestSnapshot());
+	files = (PlmFileSet) {store->sources, store->n};
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		PlmText		text = text_of(run, &files, names[i]);
+
+		if (text.data != NULL)
+			words[run->words.n++] = plm_source_memory(names[i], text.data, text.len);
+	}
+	plmpg_store_close(store);
+	if (run->words.n == 0 || strcmp(words[0].name, "vocab.txt") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" has no vocab.txt to take words from", run->settings.tokenizer),
+				 errhint("product_llm.train_tokenizer() makes a vocabulary of a corpus.")));
+	run->words.files = words;
 }
 
 /* Longest text: what is asked for, else what the base takes. */
@@ -135,6 +167,8 @@ plmpg_base_prepare(PlmpgTrainRun *run)
 	plmpg_base_open(run);
 	if (plm_file_find(&run->files, "config.json") == NULL || run->base == NULL)
 		make_fresh(run);
+	if (run->base != NULL && run->settings.tokenizer != NULL)
+		read_words(run);
 	compile_tokenizer(run);
 	settle_length(run);
 	plmpg_base_close(run);

@@ -89,7 +89,7 @@ static const OptionSpec specs[] = {
 	{"precision", OPTION_CHOICE, AT(precision), 0, 0, FOR_ALL, precisions},
 	{"background", OPTION_BOOL, AT(background), 0, 0, FOR_ALL},
 	{"teacher", OPTION_TEXT, AT(teacher), 0, 0, FOR(PLM_LEARN_DISTILLED)},
-	{"tokenizer", OPTION_TEXT, AT(tokenizer), 0, 0, MASKED},
+	{"tokenizer", OPTION_TEXT, AT(tokenizer), 0, 0, FOR_ALL},
 	{"memory_limit", OPTION_MEMORY, AT(memory_kb), 0, INT32_MAX, FOR_ALL},
 	{"threads", OPTION_INT, AT(threads), 0, 1024, FOR_ALL},
 	{"width", OPTION_INT, AT(shape.width), 1, 1 << 14, FOR_ALL},

@@ -140,7 +140,8 @@ open_examples(PlmpgTrainRun *run)
 static void
 open_trainer(PlmpgTrainRun *run)
 {
-	PlmTrainBase base = {.files = &run->files, .labels = run->labels.names, .n_labels = run->labels.n};
+	PlmTrainBase base = {.files = &run->files, .labels = run->labels.names, .n_labels = run->labels.n,
+		.words = run->words.n > 0 ? &run->words : NULL};
 	PlmError	err = {0};
 
 	/* Gains are 2^grade: beyond 30 the first document would be all. */

@@ -123,6 +123,7 @@ typedef struct PlmpgTrainRun
 	PlmSource  *sources;
 	int			n_sources;
 	PlmFileSet	files;
+	PlmFileSet	words;			/* of the tokenizer that takes the place of the base's; n 0: none */
 	PlmTokenizer tokenizer;
 	/* the engine's */
 	PlmExamples *examples;

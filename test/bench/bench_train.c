@@ -101,7 +101,7 @@ bench(PlmArena *arena, PlmError *err)
 	PlmTrainOptions options;
 	PlmExamples *examples;
 	PlmTrainer *trainer;
-	PlmTrainBase base = {&files.set, NULL, 0};
+	PlmTrainBase base = {.files = &files.set};
 	int			steps = number("BENCH_STEPS", 5);
 	double		seconds[MOST_STEPS];
 	PlmStep		step;

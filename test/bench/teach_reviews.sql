@@ -14,20 +14,27 @@ CREATE TEMPORARY TABLE row (category text, sentiment text, text text);
 CREATE TABLE review AS
 	SELECT DISTINCT ON (text) text, category, sentiment, md5(text) AS hash, md5(text) LIKE '0%' AS held FROM row WHERE btrim(text) <> '' ORDER BY text, category;
 
-\echo reviews: go on pretraining on the texts without their labels
-CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', :'model',
-	'{"epochs": 2, "batch": 64, "learning_rate": 1e-3, "mask_rate": 0.25, "validation": 0.01, "max_tokens": 64}');
+\echo reviews: words of their own, of several characters
+CALL product_llm.train_tokenizer('reviews-words', 'SELECT text FROM review WHERE NOT held', 20000, '{"cjk_pieces": true, "alphabet": 4000}');
+\echo reviews: what belongs together, the halves of a text
+CALL product_llm.finetune('reviews-vectors', :'model', 'retrieval',
+	'SELECT left(text, length(text) / 2), substr(text, length(text) / 2 + 1) FROM review WHERE NOT held AND length(text) >= 8',
+	'{"tokenizer": "reviews-words", "word_vectors": true, "epochs": 3, "batch": 512, "learning_rate": 1e-2, "weight_decay": 0, "temperature": 0.05,
+	  "max_tokens": 80, "validation": 0.01}');
+\echo reviews: masked words
+CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', 'reviews-vectors',
+	'{"epochs": 5, "batch": 64, "learning_rate": 1e-3, "mask_rate": 0.2, "validation": 0.01, "max_tokens": 80}');
 
 \echo reviews: ten categories
 CALL product_llm.finetune('reviews-category', 'reviews', 'classification', 'SELECT text, category FROM review WHERE NOT held',
-	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 80, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.02}');
 \echo reviews: ten categories from 5,018 labels
 CALL product_llm.finetune('reviews-category-5018', 'reviews', 'classification',
 	'SELECT text, category FROM (SELECT * FROM review WHERE NOT held ORDER BY hash DESC LIMIT 5018) AS r',
-	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 80, "dropout": 0.1, "validation": 0.05}');
+	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.05}');
 \echo reviews: sentiment
 CALL product_llm.finetune('reviews-sentiment', 'reviews', 'classification', 'SELECT text, sentiment FROM review WHERE NOT held',
-	'{"epochs": 2, "batch": 64, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 128, "dropout": 0.1, "validation": 0.02}');
 
 \echo zh_reviews, rows that no training saw
 SELECT t.what, e.metric, round(e.value::numeric, 4) AS value, round(e.low::numeric, 4) AS low, round(e.high::numeric, 4) AS high

@@ -61,6 +61,15 @@ CALL product_llm.finetune('bag', 'letters', 'retrieval', 'SELECT DISTINCT thing 
 SELECT e.metric, abs(e.value - r.best_value) < 1e-6 AS as_while_training, e.value > 0.99 AS learnt
 FROM product_llm.evaluate('bag', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson') AS e,
 	product_llm.training_runs AS r WHERE r.model = 'bag' AND lower(e.metric) = lower(r.best_metric);
+
+-- A base with another vocabulary: the pieces that both have keep their vectors, the others begin as what they were cut into.
+CALL product_llm.finetune('own_words', 'tiny', 'retrieval', 'SELECT body, body FROM lesson', '{"tokenizer": "tiny", "steps": 1, "learning_rate": 1e-9, "validation": 0, "precision": "f32"}');
+SELECT max(abs(a - b)) < 1e-5 AS as_before FROM lesson, unnest(product_llm.embed('own_words', body), product_llm.embed('tiny', body)) AS t (a, b);
+CALL product_llm.finetune('in_letters', 'tiny', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson',
+	'{"tokenizer": "letters", "epochs": 80, "batch": 12, "learning_rate": 0.01, "validation": 0}');
+SELECT m.parent, m.dimensions, array(SELECT token FROM product_llm.tokenize('in_letters', 'a red boot')) = array(SELECT token FROM product_llm.tokenize('letters', 'a red boot'))
+	AS their_pieces, r.options ->> 'tokenizer' AS tokenizer FROM product_llm.models AS m, product_llm.training_runs AS r WHERE m.model = 'in_letters' AND r.model = m.model;
+SELECT metric, value > 0.6 AS learnt FROM product_llm.evaluate('in_letters', 'retrieval', 'SELECT DISTINCT thing || '' '' || colour, colour || '' '' || thing FROM lesson');
 CALL product_llm.finetune('ranker', 'tiny', 'ranking',
 	'SELECT DISTINCT a.colour, b.colour || '' '' || b.thing, CASE WHEN a.colour = b.colour THEN 3 ELSE 0 END FROM lesson AS a, lesson AS b',
 	'{"epochs": 40, "batch": 12, "learning_rate": 0.003, "validation": 0}');
@@ -173,7 +182,9 @@ CALL product_llm.pretrain('never', 'SELECT body, body FROM lesson', 'words', '{"
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 30, "heads": 4}');
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "tiny", "width": 16384, "heads": 64}');
 CALL product_llm.pretrain('never', 'SELECT body FROM lesson', NULL, '{"tokenizer": "nothing"}');
-CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"tokenizer": "tiny"}');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"tokenizer": "nothing"}');
+SELECT product_llm.load_model('json_words', :'golden' || '/models/bert-json');
+CALL product_llm.pretrain('never', 'SELECT body FROM lesson', 'words', '{"tokenizer": "json_words"}');
 CALL product_llm.pretrain('never', $$SELECT '' FROM lesson$$, 'words');
 CALL refused('SELECT body, label FROM lesson', '{"word_vectors": true}');
 CALL refused('SELECT body, colour FROM lesson', '{"word_vectors": true, "lora_rank": 2}', 'retrieval');

@@ -293,10 +293,96 @@ test_resume(void)
 	}
 }
 
+/* ---- a base with another vocabulary ---- */
+
+/* Row `id` of a parameter that has one for each token (columns: numbers of a row), in the trainer. */
+static const float *
+row_of(const Training *r, const char *section, const char *token, int64_t columns)
+{
+	const PlmTrainer *t = r->trainer;
+
+	return t->w + t->at[plm_section_of(&t->plan, section)] +
+		plm_token_id(&t->model.tokenizer, (PlmText) {token, strlen(token)}) * columns;
+}
+
+static void
+test_other_vocabulary(void)
+{
+	/* What the base cuts them into; "" is drawn. */
+	static const struct
+	{
+		const char *token;
+		const char *former[4];
+	}			cases[] = {
+		{"[MASK]", {"[MASK]"}}, {"[PAD]", {"[PAD]"}}, {"[UNK]", {"[UNK]"}}, {"[CLS]", {"[CLS]"}}, {"[SEP]", {"[SEP]"}},
+		{"##k", {"##k"}}, {"baaa", {"baaa"}}, {"baaak", {"baaa", "##k"}}, {"##zz", {"z", "##z"}},
+		{"\xe4\xb8\x81\xe4\xb8\x83\xe4\xb8\x81", {"\xe4\xb8\x81", "\xe4\xb8\x83", "\xe4\xb8\x81"}},
+		{"##\xe4\xb8\x82", {"\xe4\xb8\x82"}}, {"\xd0\xb6", {""}}
+	};
+	Training	r = training_defaults(PLM_LEARN_MASKED, "bert");
+	Training	same;
+	char		vocab[512] = "";
+	double		worst = 0;
+	int64_t		drawn = 0;
+	float		first = 0;
+
+	for (int64_t i = 0; i < PLM_COUNT(cases); i++)
+	{
+		strcat(vocab, cases[i].token);
+		strcat(vocab, "\n");
+	}
+	/* And letters, which the random texts are cut into. */
+	for (char c = 'a'; c <= 'z'; c++)
+		snprintf(vocab + strlen(vocab), sizeof(vocab) - strlen(vocab), c == 'k' ? "%c\n" : "%c\n##%c\n", c, c);
+	r.spec.architecture = "BertForMaskedLM";
+	r.spec.mask_head = r.spec.tied = true;
+	r.vocab = vocab;
+	same = r;
+	CHECK("opened_with_another_vocabulary", training_open(&r) == PLM_OK, "%s", r.err.message);
+	for (int64_t i = 0; r.trainer != NULL && i < PLM_COUNT(cases); i++)
+		for (int k = 0; k < 2; k++)
+		{
+			int64_t		columns = k == 0 ? r.spec.width : 1;
+			const float *row = row_of(&r, k == 0 ? "tok_embd" : "mask_decoder.b", cases[i].token, columns);
+			const RandomTensor *from = random_tensor_find(&r.base, k == 0 ? "embeddings.word_embeddings.weight" : "cls.predictions.bias");
+
+			for (int64_t c = 0; c < columns; c++)
+			{
+				double		sum = 0;
+				int			n = 0;
+
+				for (; n < 4 && cases[i].former[n] != NULL && cases[i].former[n][0] != 0; n++)
+					for (int32_t id = 0; id < r.spec.vocab; id++)
+					{
+						char		text[16];
+
+						random_token(id, text, sizeof(text));
+						if (strcmp(text, cases[i].former[n]) == 0)
+							sum += random_tensor_value(from, id * columns + c);
+					}
+				worst = n > 0 ? fmax(worst, fabs(row[c] - sum / n)) : worst;
+				drawn += n == 0 && k == 0 && row[c] != 0;
+			}
+		}
+	CHECK("rows_are_means_of_former_rows", r.trainer != NULL && worst < 1e-6, "%g", worst);
+	CHECK("rows_without_origin_are_drawn", drawn == r.spec.width, "%d", (int) drawn);
+	if (r.trainer != NULL)
+		first = row_of(&r, "pos_embd", "[PAD]", 1)[0];
+	CHECK("the_rest_is_the_base", first == random_tensor_value(random_tensor_find(&r.base, "embeddings.position_embeddings.weight"),
+		r.trainer != NULL ? plm_token_id(&r.trainer->model.tokenizer, PLM_TEXT("[PAD]")) : 0), "%g", first);
+	CHECK("it_learns", r.trainer != NULL && training_run(&r, 3, NULL) != 0, "%s", r.err.message);
+	training_close(&r);
+
+	same.vocab = "\n";
+	CHECK("an_empty_vocabulary_is_refused", training_open(&same) != PLM_OK && same.err.message[0] != 0, "%s", same.err.message);
+	training_close(&same);
+}
+
 int
 main(void)
 {
 	test_gradients();
+	test_other_vocabulary();
 	test_gradient_variants();
 	test_overfit();
 	test_threads();

@@ -89,7 +89,7 @@ open_examples(Training *r, uint64_t seed, int n, PlmExamples **out)
 static PlmStatus
 open_all(Training *r)
 {
-	PlmTrainBase base = {&r->files, r->labels, 3};
+	PlmTrainBase base = {&r->files, r->labels, 3, NULL};
 	PlmConfig	config;
 	PlmText    *labels;
 	void	   *blob;
@@ -103,7 +103,14 @@ open_all(Training *r)
 			if (strcmp(r->files.files[i].name, "model.safetensors") == 0)
 				strcpy(((PlmSource *) &r->files.files[i])->name, "README.md");
 	PLM_TRY(plm_config_read(&r->files, &r->arena, &config, &labels, &r->err));
-	PLM_TRY(plm_model_tokenizer_compile(&r->files, &config, &r->arena, &blob, &bytes, &r->err));
+	if (r->vocab != NULL)
+	{
+		r->vocab_file = plm_source_memory("vocab.txt", r->vocab, strlen(r->vocab));
+		r->vocab_files = (PlmFileSet) {&r->vocab_file, 1};
+		base.words = &r->vocab_files;
+		config.task = PLM_TASK_TOKENIZER;
+	}
+	PLM_TRY(plm_model_tokenizer_compile(r->vocab != NULL ? base.words : &r->files, &config, &r->arena, &blob, &bytes, &r->err));
 	PLM_TRY(plm_tokenizer_open(blob, bytes, &r->tokenizer, &r->err));
 	PLM_TRY(open_examples(r, 1, r->examples, &r->train));
 	if (r->held_out > 0)

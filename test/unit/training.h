@@ -15,6 +15,7 @@ typedef struct Training
 	int			held_out;		/* 0: none */
 	int			words;			/* of each text, at most */
 	bool		no_weights;		/* the base has none */
+	const char *vocab;			/* vocab.txt that takes the place of the base's; NULL: none */
 	/* made by training_open() */
 	RandomFiles base;
 	PlmArena	arena;
@@ -22,6 +23,8 @@ typedef struct Training
 	PlmExamples *train, *test;
 	PlmText		labels[3];
 	PlmFileSet	files;
+	PlmSource	vocab_file;
+	PlmFileSet	vocab_files;
 	PlmTrainer *trainer;
 	PlmError	err;
 } Training;

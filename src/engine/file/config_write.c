@@ -98,20 +98,22 @@ skip_value(PlmText t, size_t at)
 	return at;
 }
 
-static bool
-is_replaced(PlmText key)
-{
-	static const char *const keys[] = {"architectures", "id2label", "label2id", "num_labels", "problem_type", "torch_dtype", "dtype"};
+/* What a head changes. */
+static const char *const head_keys[] = {"architectures", "id2label", "label2id", "num_labels", "problem_type", "torch_dtype", "dtype", NULL};
+static const char *const vocabulary_keys[] = {"vocab_size", NULL};
 
-	for (int64_t i = 0; i < PLM_COUNT(keys); i++)
-		if (key.len == strlen(keys[i]) && memcmp(key.data, keys[i], key.len) == 0)
+static bool
+is_one_of(PlmText key, const char *const *keys)
+{
+	for (; *keys != NULL; keys++)
+		if (key.len == strlen(*keys) && memcmp(key.data, *keys, key.len) == 0)
 			return true;
 	return false;
 }
 
-/* All members that stay, each after a comma. */
+/* All members but these, each after a comma. */
 static void
-put_rest(Writer *w, PlmText t)
+put_rest(Writer *w, PlmText t, const char *const *but)
 {
 	size_t		at = skip_space(t, 0) + 1;
 
@@ -126,7 +128,7 @@ put_rest(Writer *w, PlmText t)
 		end = skip_string(t, key);
 		value = skip_space(t, skip_space(t, end) + 1);
 		at = skip_value(t, value);
-		if (!is_replaced((PlmText) {t.data + key + 1, end - key - 2}))
+		if (!is_one_of((PlmText) {t.data + key + 1, end - key - 2}, but))
 		{
 			size_t		len = at - key;
 
@@ -185,7 +187,7 @@ plm_config_write(PlmText original, const PlmConfig *config, const PlmText *label
 	put_string(&w, "{\n  \"architectures\": [\"");
 	put_string(&w, config->architecture);
 	put_string(&w, "\"]");
-	put_rest(&w, original);
+	put_rest(&w, original, head_keys);
 	if (config->labels > 0)
 		put_labels(&w, config->labels, labels);
 	if (config->task == PLM_TASK_CLASSIFICATION)
@@ -194,6 +196,21 @@ plm_config_write(PlmText original, const PlmConfig *config, const PlmText *label
 	put_string(&w, ",\n  \"torch_dtype\": \"");
 	put_string(&w, type);
 	put_string(&w, "\"\n}\n");
+	*out = (PlmText) {w.data, w.used};
+	return PLM_OK;
+}
+
+PlmStatus
+plm_config_resized(PlmText original, int32_t vocab, PlmArena *arena, PlmText *out, PlmError *err)
+{
+	char		number[32];
+	Writer		w;
+
+	PLM_TRY(open_writer(2 * original.len + 64, arena, &w, err));
+	snprintf(number, sizeof(number), "{\n  \"vocab_size\": %" PRId32, vocab);
+	put_string(&w, number);
+	put_rest(&w, original, vocabulary_keys);
+	put_string(&w, "\n}\n");
 	*out = (PlmText) {w.data, w.used};
 	return PLM_OK;
 }

@@ -181,6 +181,8 @@ const char *plm_config_architecture(const char *model_type, PlmTaskKind task, bo
 PlmStatus	plm_config_write(PlmText original, const PlmConfig *config, const PlmText *labels, const char *type,
 							 PlmArena *arena, PlmText *out, PlmError *err);
 /* config.json of a BERT that has no weights yet. */
+/* A model's config.json, valid, with another number of tokens. */
+PlmStatus	plm_config_resized(PlmText original, int32_t vocab, PlmArena *arena, PlmText *out, PlmError *err);
 PlmStatus	plm_config_fresh(int32_t vocab, int32_t width, int32_t layers, int32_t heads, int32_t ff, int32_t positions,
 							 PlmArena *arena, PlmText *out, PlmError *err);
 /* modules.json and 1_Pooling/config.json of a model that embeds by the mean. */

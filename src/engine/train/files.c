@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define NAME_BYTES 192
-#define PIECE_FLOATS 65536
 #define CONFIG_BYTES ((size_t) 1 << 20)
 
 typedef struct Output

@@ -173,6 +173,25 @@ typedef struct PlmSpace
 
 typedef struct PlmObjectiveCode PlmObjectiveCode;
 
+#define PIECE_FLOATS 65536		/* that are worked on between two polls */
+
+/* How the rows of a vocabulary are made of those of the base's own: transfer.c. */
+typedef struct PlmTransfer
+{
+	PlmTokenizer tokenizer;		/* the base's */
+	int64_t		vocab;			/* rows that the base has */
+	int64_t		tokens;			/* of the new vocabulary; 0: it stays the base's */
+	int64_t    *at;				/* (tokens + 1) first of each in ids */
+	int32_t    *ids;			/* rows of the base whose mean it begins as; none: it is drawn */
+} PlmTransfer;
+
+/* Where first values come from: first.c. */
+typedef struct PlmOrigin
+{
+	PlmParamPlan plan;			/* the base's parameters; n 0: all are drawn */
+	PlmTransfer transfer;
+} PlmOrigin;
+
 struct PlmTrainer
 {
 	PlmTrainOptions options;
@@ -186,7 +205,8 @@ struct PlmTrainer
 	int			threads;
 
 	PlmModel	model;			/* bound to w and packed */
-	PlmConfig	base_config;
+	PlmConfig	base_config;	/* with the vocabulary that the trained model has */
+	const PlmFileSet *former;	/* the base's own files, when its vocabulary is replaced; else NULL */
 	PlmText    *labels;			/* (N) copies of the host's */
 	uint64_t	base_checksum;	/* of the weights that training began with */
 	PlmParamPlan plan;
@@ -332,6 +352,19 @@ plm_gradient(const PlmTrainer *t, int64_t section)
  * the machine gives it at, ten times slower than later ones.
  */
 PlmStatus	plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err);
+/* Files of `base` with the tokenizer of `words`, which has that many tokens; *out lives in the arena. */
+PlmStatus	plm_transfer_files(const PlmFileSet *base, const PlmFileSet *words, int32_t tokens, PlmArena *arena, PlmFileSet **out, PlmError *err);
+/* config: the base's.  All in the arena. */
+PlmStatus	plm_transfer_open(const PlmFileSet *base, PlmConfig *config, const PlmTokenizer *now, const PlmHook *hook, PlmArena *arena,
+							  PlmTransfer *out, PlmError *err);
+/* The base's parameter with a row, or a number, for each token, to that of the new vocabulary; rows without origin stay as they are. */
+PlmStatus	plm_transfer_rows(const PlmTransfer *transfer, const PlmParam *from, PlmArena *arena, float *to, PlmError *err);
+
+/* Of t->files; lives in the step's arena. */
+PlmStatus	plm_origin_open(PlmTrainer *t, PlmOrigin *out, PlmError *err);
+/* Into w; same_labels: rows of the base's classifier mean the same. */
+PlmStatus	plm_first_values(PlmTrainer *t, const PlmOrigin *origin, bool same_labels, PlmError *err);
+
 PlmStatus	plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err);
 /* Pack w (with adapters merged) for forward and backward; nothing when it is so already. */
 PlmStatus	plm_weights_pack(PlmTrainer *t, PlmError *err);

@@ -128,6 +128,7 @@ typedef struct PlmTrainBase
 	const PlmFileSet *files;
 	const PlmText *labels;
 	int32_t		n_labels;
+	const PlmFileSet *words;	/* NULL, or files whose tokenizer the trained model shall have in place of the base's */
 } PlmTrainBase;
 
 /*

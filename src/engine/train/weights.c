@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE_FLOATS 65536		/* of an update or a draw, between two polls */
 #define SLOT_ALIGN 16
 
 int64_t
@@ -223,79 +222,6 @@ plm_take_zeroed(PlmTrainer *t, int64_t n, float **out, PlmError *err)
 	return PLM_OK;
 }
 
-/* ---- first values ---- */
-
-/*
- * Drawn as the reference library draws them: normal with deviation 0.02; norms at 1 and 0, biases at 0.  Under word vectors all layers begin
- * as the identity (Zhang et al. 2019, Fixup), so that what is learnt without them holds with them.
- */
-static PlmStatus
-draw(const PlmTrainer *t, const PlmParam *p, uint64_t number, PlmWorker *worker, float *to, PlmError *err)
-{
-	size_t		len = strlen(p->spec->role);
-	bool		gain = len > 2 && strcmp(p->spec->role + len - 2, ".g") == 0;
-	uint64_t	key = plm_stream(t->options.seed, PLM_STREAM_WEIGHTS, number);
-	bool		leads_back = begins(p->spec->role, "blk.{L}.attn_out.w") || begins(p->spec->role, "blk.{L}.ff_down.w");
-	bool		zero = t->options.word_vectors && leads_back;
-
-	for (int64_t i = 0; i < p->rows * p->cols; i++)
-	{
-		if (i % PIECE_FLOATS == 0 && plm_stopped(worker))
-			return plm_cancelled(err);
-		to[i] = zero ? 0 : p->rank == 2 ? (float) (0.02 * plm_random_normal(key, (uint64_t) i)) : gain ? 1.0f : 0.0f;
-	}
-	return PLM_OK;
-}
-
-static const PlmParam *
-same_param(const PlmParamPlan *base, const PlmParam *p)
-{
-	for (int64_t i = 0; i < base->n; i++)
-		if (base->params[i].spec == p->spec && base->params[i].index == p->index)
-			return base->params[i].rows == p->rows && base->params[i].cols == p->cols ? &base->params[i] : NULL;
-	return NULL;
-}
-
-static bool
-has_weights(const PlmFileSet *files)
-{
-	return plm_file_find(files, "model.safetensors") != NULL || plm_file_find(files, "model.safetensors.index.json") != NULL;
-}
-
-/* base: NULL, or where parameters come from; same_labels: a classifier's rows mean the same. */
-static PlmStatus
-first_values(PlmTrainer *t, const PlmParamPlan *base, bool same_labels, PlmError *err)
-{
-	PlmRun		run;
-	PlmWorker	worker = plm_main_worker(&run, t->options.hook);
-
-	for (int64_t i = 0; i < t->plan.n; i++)
-	{
-		const PlmParam *p = &t->plan.params[i];
-		const PlmParam *from = base != NULL ? same_param(base, p) : NULL;
-		float	   *to = t->w + t->at[p->section] + p->at;
-
-		if (plm_stopped(&worker))
-			return plm_cancelled(err);
-		if (p->spec->part == PLM_PART_CLASSIFIER && p->spec->shape[0] == DIM_N && !same_labels)
-			from = NULL;
-		if (from != NULL)
-			PLM_TRY(plm_param_read(from, to, &t->step, err));
-		else
-			PLM_TRY(draw(t, p, (uint64_t) i, &worker, to, err));
-	}
-	for (int64_t i = 0; i < t->n_adapters; i++)
-	{
-		const PlmAdapter *a = &t->adapters[i];
-		uint64_t	key = plm_stream(t->options.seed, PLM_STREAM_WEIGHTS, (uint64_t) (t->plan.n + i));
-
-		/* A at random and B at zero: training begins with the base as it is. */
-		for (int64_t k = 0; k < t->options.lora_rank * a->k; k++)
-			t->w[a->wa + k] = (float) (plm_random_normal(key, (uint64_t) k) / sqrt((double) a->k));
-	}
-	return PLM_OK;
-}
-
 /* ---- the model that is bound to them ---- */
 
 static PlmStatus
@@ -439,20 +365,34 @@ open_tokenizer(PlmTrainer *t, PlmError *err)
 	return plm_tokenizer_open(blob, bytes, &t->model.tokenizer, err);
 }
 
+/* The base with the tokenizer of `words`. */
+static PlmStatus
+take_words(PlmTrainer *t, const PlmFileSet *words, PlmError *err)
+{
+	PlmConfig	config = {.task = PLM_TASK_TOKENIZER};
+	PlmFileSet *files;
+	void	   *blob;
+	size_t		bytes;
+
+	PLM_TRY(plm_model_tokenizer_compile(words, &config, &t->step, &blob, &bytes, err));
+	PLM_TRY(plm_transfer_files(t->files, words, config.vocab, &t->arena, &files, err));
+	t->former = t->files;
+	t->files = files;
+	return PLM_OK;
+}
+
 /* Plan, memory, values; what serves reading only goes to the step's arena. */
 static PlmStatus
 open_weights(PlmTrainer *t, const PlmTrainBase *base, const PlmText *labels, PlmError *err)
 {
 	PlmModel   *m = &t->model;
-	PlmParamPlan from = {.n = 0};
-	bool		has = has_weights(t->files);
+	PlmOrigin	origin;
 	bool		keep[PLM_PARTS] = {false};
 	bool		same_labels;
 
-	if (has)
-		PLM_TRY(plm_params_resolve(t->files, &t->base_config, PLM_PREC_F32, &t->step, &from, err));
+	PLM_TRY(plm_origin_open(t, &origin, err));
 	for (int part = 0; part < PLM_PARTS; part++)
-		keep[part] = is_kept(t, (PlmPart) part, from.part);
+		keep[part] = is_kept(t, (PlmPart) part, origin.plan.part);
 	PLM_TRY(plm_config_validate(&m->config, err));
 	PLM_TRY(plm_params_plan(m->arch, &m->config, PLM_PREC_F32, keep, &t->arena, &t->plan, err));
 	for (int part = 0; part < PLM_PARTS; part++)
@@ -479,7 +419,7 @@ open_weights(PlmTrainer *t, const PlmTrainBase *base, const PlmText *labels, Plm
 	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->m, err));
 	PLM_TRY(plm_take_zeroed(t, t->n_trained, &t->v, err));
 	same_labels = t->code->task == PLM_TASK_RANKING ? t->base_config.labels == 1 : same_names(base, &t->base_config, labels);
-	return first_values(t, has ? &from : NULL, same_labels, err);
+	return plm_first_values(t, &origin, same_labels, err);
 }
 
 PlmStatus
@@ -491,6 +431,8 @@ plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 	int64_t		most = 0;
 	PlmStatus	status;
 
+	if (base->words != NULL)
+		PLM_TRY(take_words(t, base->words, err));
 	PLM_TRY(plm_config_read(t->files, &t->arena, &t->base_config, &labels, err));
 	PLM_TRY(plm_config_validate(&t->base_config, err));
 	PLM_TRY(adjust_config(t, base, err));
