@@ -13,7 +13,7 @@ REVOKE EXECUTE ON FUNCTION quantize_model(text, text, text) FROM PUBLIC;
 REVOKE EXECUTE ON PROCEDURE train_tokenizer(text, text, int, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION model_changed() FROM PUBLIC;
 -- Row-level security says whose catalogs one may change.
-GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_events, catalog_forgotten, catalog_progress TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON catalog, catalog_statistics, catalog_events, catalog_forgotten, catalog_progress TO PUBLIC;
 GRANT SELECT ON catalogs, catalog_tables, refresh_progress, feedback TO PUBLIC;
 -- Training makes models; row-level security says whose runs one sees.
 REVOKE EXECUTE ON PROCEDURE pretrain(text, text, text, jsonb) FROM PUBLIC;
