@@ -57,7 +57,18 @@ COMMENT ON COLUMN model_file.part IS 'number of the part, from 1 without gaps (a
 COMMENT ON COLUMN model_file.data IS 'bytes of the part';
 COMMENT ON COLUMN model_file.owner IS 'who sent it';
 
+-- Roles by name, as everywhere here: a dump can be restored before they exist, and what names none lets nobody in.
+CREATE TABLE model_grant (
+	model text COLLATE "C" NOT NULL REFERENCES model ON DELETE CASCADE,
+	role name NOT NULL,
+	PRIMARY KEY (model, role)
+);
+COMMENT ON TABLE model_grant IS 'who may use a model: public, or roles and their members; a model without a row may be used by everybody';
+COMMENT ON COLUMN model_grant.model IS 'name of the model';
+COMMENT ON COLUMN model_grant.role IS 'name of the role, or public';
+
 SELECT pg_catalog.pg_extension_config_dump('model', '');
+SELECT pg_catalog.pg_extension_config_dump('model_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('model_file', '');
 
 -- Also for changes that come by COPY, logical replication or hand: hence by row, and always.
@@ -72,6 +83,14 @@ CREATE TRIGGER models_truncated AFTER TRUNCATE ON model
 COMMENT ON TRIGGER models_truncated ON model IS 'tells every session to look again at the models it has mapped';
 ALTER TABLE model ENABLE ALWAYS TRIGGER model_changed;
 ALTER TABLE model ENABLE ALWAYS TRIGGER models_truncated;
+CREATE TRIGGER model_grant_changed AFTER INSERT OR UPDATE OR DELETE ON model_grant
+	FOR EACH ROW EXECUTE FUNCTION model_changed();
+COMMENT ON TRIGGER model_grant_changed ON model_grant IS 'tells every session to look again at who may use the models it has mapped';
+CREATE TRIGGER model_grants_truncated AFTER TRUNCATE ON model_grant
+	FOR EACH STATEMENT EXECUTE FUNCTION model_changed();
+COMMENT ON TRIGGER model_grants_truncated ON model_grant IS 'tells every session to look again at who may use the models it has mapped';
+ALTER TABLE model_grant ENABLE ALWAYS TRIGGER model_grant_changed;
+ALTER TABLE model_grant ENABLE ALWAYS TRIGGER model_grants_truncated;
 
 -- Names take the default collation, so that they compare with other columns.
 CREATE VIEW models AS

@@ -28,7 +28,6 @@ CREATE TABLE catalog (
 	sync text NOT NULL CONSTRAINT catalog_sync_is_known CHECK (sync IN ('trigger', 'manual', 'shards')),
 	language text NOT NULL,
 	nearest text NOT NULL DEFAULT 'exact' CONSTRAINT catalog_nearest_is_known CHECK (nearest IN ('exact', 'hnsw')),
-	statistics jsonb NOT NULL DEFAULT '{}',
 	settings jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	last_refresh timestamptz
@@ -48,7 +47,6 @@ COMMENT ON COLUMN catalog.old_stores IS 'embeddings of earlier models, until nob
 COMMENT ON COLUMN catalog.sync IS 'trigger: kept by every writing statement; manual: by refresh_catalog; shards: the partitions are other servers'' tables, which have catalogs of their own';
 COMMENT ON COLUMN catalog.language IS 'text search configuration of its words, by its qualified name: pg_upgrade does not carry its number';
 COMMENT ON COLUMN catalog.nearest IS 'how the nearest embeddings are found: exact, or hnsw with pgvector';
-COMMENT ON COLUMN catalog.statistics IS 'number and mean length of its texts, as last counted; ranking by words needs them roughly';
 COMMENT ON COLUMN catalog.settings IS 'constants of ranking and blending that tune_catalog or the owner has set';
 COMMENT ON COLUMN catalog.created_at IS 'when it was made';
 COMMENT ON COLUMN catalog.last_refresh IS 'when refresh_catalog last came to its end';
@@ -106,7 +104,17 @@ COMMENT ON COLUMN catalog_progress.done IS 'texts embedded so far';
 COMMENT ON COLUMN catalog_progress.total IS 'texts that were missing or stale when it began';
 COMMENT ON COLUMN catalog_progress.state IS 'running or done; a refresh that was interrupted still says running';
 
+-- Apart from the catalog, which everybody may read: it counts rows that row-level security may hide.
+CREATE TABLE catalog_statistics (
+	catalog text COLLATE "C" PRIMARY KEY REFERENCES catalog ON DELETE CASCADE,
+	statistics jsonb NOT NULL
+);
+COMMENT ON TABLE catalog_statistics IS 'what was counted of each catalog, hidden rows too: for its owner alone';
+COMMENT ON COLUMN catalog_statistics.catalog IS 'the catalog';
+COMMENT ON COLUMN catalog_statistics.statistics IS 'number and mean length of its texts, as last counted; ranking by words needs them roughly';
+
 SELECT pg_catalog.pg_extension_config_dump('catalog', '');
+SELECT pg_catalog.pg_extension_config_dump('catalog_statistics', '');
 SELECT pg_catalog.pg_extension_config_dump('catalog_events', '');
 SELECT pg_catalog.pg_extension_config_dump('catalog_forgotten', '');
 SELECT pg_catalog.pg_extension_config_dump('catalog_progress', '');
@@ -122,6 +130,7 @@ COMMENT ON FUNCTION owns(regclass) IS 'does the caller have the rights of the re
 
 ALTER TABLE catalog ENABLE ROW LEVEL SECURITY;
 ALTER TABLE catalog_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE catalog_statistics ENABLE ROW LEVEL SECURITY;
 ALTER TABLE catalog_forgotten ENABLE ROW LEVEL SECURITY;
 ALTER TABLE catalog_progress ENABLE ROW LEVEL SECURITY;
 CREATE POLICY everybody_reads ON catalog FOR SELECT USING (true);
@@ -130,6 +139,9 @@ CREATE POLICY everybody_reads ON catalog_events FOR SELECT USING (true);
 CREATE POLICY owner_writes ON catalog_events
 	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)))
 	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_events.catalog)));
+CREATE POLICY owner_sees ON catalog_statistics
+	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_statistics.catalog)))
+	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_statistics.catalog)));
 CREATE POLICY owner_sees ON catalog_forgotten
 	USING (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_forgotten.catalog)))
 	WITH CHECK (product_llm.owns((SELECT c.source FROM product_llm.catalog AS c WHERE c.catalog = catalog_forgotten.catalog)));
@@ -283,7 +295,6 @@ CREATE FUNCTION create_catalog(catalog text, source regclass, key name, content 
 		c.language := product_llm.language_name(coalesce(language, CASE pg_catalog.get_current_ts_config()
 			WHEN 'pg_catalog.english'::regconfig THEN 'product_llm.shop_english'::regconfig ELSE pg_catalog.get_current_ts_config() END));
 		c.nearest := 'exact';
-		c.statistics := '{}';
 		c.settings := '{}';
 		c.old_stores := '{}';
 		c.created_at := pg_catalog.now();

@@ -58,7 +58,8 @@ CREATE FUNCTION catalog_reconcile(catalog text, keys text[]) RETURNS text[]
 		ELSE
 			PERFORM product_llm.catalog_compute(c, keys, false);
 			-- The statistics follow the table in steps, so that writers do not queue for one row.
-			IF pg_catalog.pg_relation_size(c.words) > 2 * coalesce((c.statistics ->> 'bytes')::pg_catalog.int8, 0)
+			IF pg_catalog.pg_relation_size(c.words) > 2 * coalesce((SELECT (s.statistics ->> 'bytes')::pg_catalog.int8
+					FROM product_llm.catalog_statistics AS s WHERE s.catalog = c.catalog), 0)
 				AND pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN
 				PERFORM product_llm.catalog_count(catalog, NULL);
 			END IF;
@@ -284,7 +285,8 @@ CREATE FUNCTION catalog_count(catalog text, keys text[]) RETURNS text[]
 				c.words, c.words) INTO counted;
 		END IF;
 		IF counted IS NOT NULL THEN
-			UPDATE product_llm.catalog AS t SET statistics = counted WHERE t.catalog = c.catalog;
+			INSERT INTO product_llm.catalog_statistics AS s (catalog, statistics) VALUES (c.catalog, counted)
+				ON CONFLICT ON CONSTRAINT catalog_statistics_pkey DO UPDATE SET statistics = EXCLUDED.statistics;
 		END IF;
 		RETURN NULL;
 	END

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/trigger.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
@@ -181,7 +182,7 @@ plmpg_model_generation(void)
 
 PG_FUNCTION_INFO_V1(product_llm_model_changed);
 
-/* AFTER trigger on product_llm.model: tell every backend, also when somebody writes the table by hand. */
+/* AFTER trigger on product_llm.model and model_grant: tell every backend, also when somebody writes the table by hand. */
 Datum
 product_llm_model_changed(PG_FUNCTION_ARGS)
 {
@@ -189,7 +190,7 @@ product_llm_model_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"model_changed\" was not called by a trigger")));
-	CacheInvalidateRelcacheByRelid(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
+	CacheInvalidateRelcacheByRelid(plmpg_relation("model"));
 	return PointerGetDatum(NULL);
 }
 
@@ -205,6 +206,22 @@ doom(PlmpgMapping **link)
 	m->next = doomed;
 	doomed = m;
 	generation++;
+}
+
+/* Who may use it, as the rows say now. */
+static void
+take_rights(PlmpgMapping *m, const PlmpgRow *row)
+{
+	MemoryContext old;
+
+	if (m->rights == NULL)
+		m->rights = AllocSetContextCreate(m->context, "product_llm model rights", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(m->rights);
+	m->grants = NIL;
+	old = MemoryContextSwitchTo(m->rights);
+	m->owner = pstrdup(row->owner);
+	m->grants = plmpg_catalog_grants(row->model, NULL);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -226,6 +243,7 @@ revalidate(void)
 
 		if (found && memcmp(row.sha256, m->model.sha256, PLM_KEY_BYTES) == 0 && row.precision == m->precision)
 		{
+			take_rights(m, &row);
 			m->generation = now;
 			link = &m->next;
 			continue;
@@ -251,15 +269,16 @@ find_mapping(const char *name, size_t len)
 	return NULL;
 }
 
-const PlmpgModel *
-plmpg_model_get(text *name)
+/* The mapping of that name under the running snapshot, for whoever asks. */
+static PlmpgMapping *
+current_mapping(text *name)
 {
 	PlmpgMapping *m = find_mapping(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	char	   *wanted;
 	PlmpgRow	row;
 
 	if (m != NULL && m->generation == generation)
-		return &m->model;
+		return m;
 
 	listen();
 	wanted = text_to_cstring(name);
@@ -272,11 +291,28 @@ plmpg_model_get(text *name)
 		if (strlen(wanted) >= PLMPG_NAME_BYTES || !plmpg_catalog_find(wanted, NULL, &row))
 			plmpg_catalog_missing(wanted);
 		m = plmpg_mapping_open(&row);
-		m->generation = now;
 		m->next = mappings;
 		mappings = m;
+		take_rights(m, &row);
+		m->generation = now;
 	}
+	return m;
+}
+
+const PlmpgModel *
+plmpg_model_get_as(text *name, Oid role)
+{
+	PlmpgMapping *m = current_mapping(name);
+
+	if (!plmpg_may_use(m->grants, m->owner, role))
+		plmpg_use_denied(m->model.name);
 	return &m->model;
+}
+
+const PlmpgModel *
+plmpg_model_get(text *name)
+{
+	return plmpg_model_get_as(name, GetUserId());
 }
 
 text *

@@ -17,6 +17,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -139,6 +140,7 @@ read_row(const KeyScan *s, HeapTuple tuple, PlmpgRow *row)
 	row->precision = precision_from(TextDatumGetCString(column(s, tuple, COL_PRECISION)), row->model);
 	row->files_of = TextDatumGetCString(column(s, tuple, COL_FILES_OF));
 	row->parent = no_parent ? NULL : TextDatumGetCString(parent);
+	row->owner = pstrdup(NameStr(*DatumGetName(column(s, tuple, COL_OWNER))));
 	if (VARSIZE_ANY_EXHDR(sha256) != PLM_KEY_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -203,6 +205,61 @@ plmpg_catalog_missing(const char *model)
 			 rows == NIL ?
 			 errhint("There are no models; product_llm.load_model('shop-mini') loads the bundled one.") :
 			 errhint("There are: %s%s.", names.data, list_length(rows) == 10 ? ", and perhaps more" : "")));
+}
+
+List *
+plmpg_catalog_grants(const char *model, Snapshot snapshot)
+{
+	ScanKeyData key;
+	KeyScan		s;
+	HeapTuple	tuple;
+	List	   *roles = NIL;
+
+	ScanKeyInit(&key, GRANT_MODEL, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(model));
+	s = key_scan_begin("model_grant", "model_grant_pkey", snapshot, 1, &key);
+	while ((tuple = systable_getnext(s.scan)) != NULL)
+		roles = lappend(roles, pstrdup(NameStr(*DatumGetName(column(&s, tuple, GRANT_ROLE)))));
+	key_scan_end(&s);
+	return roles;
+}
+
+static bool
+has_role(Oid role, const char *name)
+{
+	Oid			wanted = get_role_oid(name, true);
+
+	return OidIsValid(wanted) && has_privs_of_role(role, wanted);
+}
+
+bool
+plmpg_may_use(const List *grants, const char *owner, Oid role)
+{
+	ListCell   *cell;
+
+	if (grants == NIL || has_role(role, owner))
+		return true;
+	foreach(cell, grants)
+		if (strcmp(lfirst(cell), PLMPG_PUBLIC) == 0 || has_role(role, lfirst(cell)))
+			return true;
+	return superuser_arg(role);
+}
+
+void
+plmpg_use_denied(const char *model)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for model \"%s\"", model),
+			 errhint("Its owner or an administrator may say who uses it, with product_llm.grant_model().")));
+}
+
+void
+plmpg_catalog_usable(const char *model, Snapshot snapshot, PlmpgRow *row)
+{
+	if (!plmpg_catalog_find(model, snapshot, row))
+		plmpg_catalog_missing(model);
+	if (!plmpg_may_use(plmpg_catalog_grants(model, snapshot), row->owner, GetUserId()))
+		plmpg_use_denied(model);
 }
 
 char *
@@ -307,6 +364,66 @@ plmpg_write_part(const char *model, const char *file, int32 part, struct varlena
 	execute("INSERT INTO product_llm.model_file (model, file, part, data, owner)"
 			" VALUES ($1, $2, $3, $4, $5::pg_catalog.name)"
 			" ON CONFLICT (model, file, part) DO UPDATE SET data = EXCLUDED.data, owner = EXCLUDED.owner", &p);
+}
+
+/* ---- who may use it ---- */
+
+static void
+on_grants(const char *sql, const char *model, const char *other, const char *role)
+{
+	PlmpgParams p = {0};
+
+	plmpg_param_text(&p, model);
+	plmpg_param_text(&p, other);
+	if (role != NULL)
+		plmpg_param_text(&p, role);
+	execute(sql, &p);
+}
+
+#define RESTRICTED(model) \
+	"(EXISTS (SELECT FROM product_llm.model_grant AS r WHERE r.model OPERATOR(pg_catalog.=) " model ")" \
+	" AND NOT EXISTS (SELECT FROM product_llm.model_grant AS r WHERE r.model OPERATOR(pg_catalog.=) " model \
+	" AND r.role OPERATOR(pg_catalog.=) '" PLMPG_PUBLIC "'))"
+
+void
+plmpg_inherit_grants(const char *model, const char *from)
+{
+	const char *owner = GetUserNameFromId(GetUserId(), false);
+
+	/* What is for some roles already stays with those of them that this one is for too. */
+	on_grants("DELETE FROM product_llm.model_grant AS g WHERE g.model OPERATOR(pg_catalog.=) $1 AND " RESTRICTED("$2")
+			  " AND g.role OPERATOR(pg_catalog.<>) $3::pg_catalog.name AND NOT EXISTS (SELECT FROM product_llm.model_grant AS f"
+			  " WHERE f.model OPERATOR(pg_catalog.=) $2 AND f.role OPERATOR(pg_catalog.=) g.role)", model, from, owner);
+	on_grants("INSERT INTO product_llm.model_grant (model, role) SELECT $1, f.role FROM product_llm.model_grant AS f"
+			  " WHERE f.model OPERATOR(pg_catalog.=) $2 AND " RESTRICTED("$2")
+			  " AND NOT EXISTS (SELECT FROM product_llm.model_grant AS g WHERE g.model OPERATOR(pg_catalog.=) $1)"
+			  " UNION SELECT $1, $3::pg_catalog.name WHERE " RESTRICTED("$2") " ON CONFLICT DO NOTHING", model, from, owner);
+}
+
+/* Say what no row means, before one says something else. */
+static void
+spell_out(const char *model, const char *owner)
+{
+	on_grants("INSERT INTO product_llm.model_grant (model, role) SELECT $1, n.name"
+			  " FROM (VALUES ($2::pg_catalog.name), ('" PLMPG_PUBLIC "')) AS n (name)"
+			  " WHERE NOT EXISTS (SELECT FROM product_llm.model_grant AS g WHERE g.model OPERATOR(pg_catalog.=) $1)",
+			  model, owner, NULL);
+}
+
+void
+plmpg_write_grant(const char *model, const char *owner, const char *role)
+{
+	spell_out(model, owner);
+	on_grants("INSERT INTO product_llm.model_grant (model, role) VALUES ($1, $2::pg_catalog.name) ON CONFLICT DO NOTHING",
+			  model, role, NULL);
+}
+
+void
+plmpg_delete_grant(const char *model, const char *owner, const char *role)
+{
+	spell_out(model, owner);
+	on_grants("DELETE FROM product_llm.model_grant AS g WHERE g.model OPERATOR(pg_catalog.=) $1"
+			  " AND g.role OPERATOR(pg_catalog.=) $2::pg_catalog.name", model, role, NULL);
 }
 
 void

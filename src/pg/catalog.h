@@ -1,9 +1,9 @@
 /*
  * catalog.h -- the model store as the glue sees it: rows of product_llm.model and model_file, and packed files.
  *
- * Readers need no right on the tables (who may call embed() may use models) and use no SPI, so that they work in
- * parallel workers, index expressions, read-only transactions and on a standby.  Writers act as the tables' owner:
- * the right to write is the right to execute load_model() and the others.
+ * Readers need no right on the tables (who may call embed() may use models, but for those that model_grant keeps for some
+ * roles) and use no SPI, so that they work in parallel workers, index expressions, read-only transactions and on a standby.
+ * Writers act as the tables' owner: the right to write is the right to execute load_model() and the others.
  */
 #ifndef PLMPG_CATALOG_H
 #define PLMPG_CATALOG_H
@@ -30,6 +30,13 @@ typedef enum PlmpgFileColumn
 	FILE_MODEL = 1, FILE_FILE, FILE_PART, FILE_DATA, FILE_OWNER
 } PlmpgFileColumn;
 
+typedef enum PlmpgGrantColumn
+{
+	GRANT_MODEL = 1, GRANT_ROLE
+} PlmpgGrantColumn;
+
+#define PLMPG_PUBLIC "public"	/* in place of a role: all of them.  No role can have that name. */
+
 /* ---- names and locks: catalog.c ---- */
 
 /* A name that a model may have, or ERROR. */
@@ -53,6 +60,7 @@ typedef struct PlmpgRow
 	unsigned char sha256[PLM_KEY_BYTES];
 	char	   *files_of;		/* the model whose model_file rows hold the content */
 	char	   *parent;			/* NULL: none */
+	char	   *owner;
 } PlmpgRow;
 
 /* The row of that name, in the current context; false: there is none. */
@@ -63,6 +71,21 @@ List	   *plmpg_catalog_rows(Snapshot snapshot, int most);
 
 /* ERROR: no such model; the hint names those there are. */
 void		plmpg_catalog_missing(const char *model) pg_attribute_noreturn();
+
+/* The names of model_grant's rows of a model, in the current context; an empty list: everybody may use it. */
+List	   *plmpg_catalog_grants(const char *model, Snapshot snapshot);
+
+/*
+ * May a role use the model?  Roles are looked up here and now, so a list of names can be kept.  Its owner may, and so may who
+ * has the privileges of a role that is named; a name that no role has lets nobody in.  Cheap: no table is read.
+ */
+bool		plmpg_may_use(const List *grants, const char *owner, Oid role);
+
+/* ERROR: permission denied. */
+void		plmpg_use_denied(const char *model) pg_attribute_noreturn();
+
+/* The row of a model that the caller may use; ERROR when there is none, or the caller may not. */
+void		plmpg_catalog_usable(const char *model, Snapshot snapshot, PlmpgRow *row);
 
 /* Who uploaded the parts of a model that is not installed; NULL: nobody did. */
 char	   *plmpg_catalog_uploader(const char *model, Snapshot snapshot);
@@ -91,6 +114,10 @@ void		plmpg_write_model(const PlmpgNewModel *model);
 void		plmpg_write_part(const char *model, const char *file, int32 part, struct varlena *data);
 /* As a copy of base's row under another name, with its own precision, identity, size and metrics. */
 void		plmpg_write_derived(const PlmpgNewModel *model, const char *base);
+/* What was made of another model is for those who may use that one: of each model that it was made of, in turn. */
+void		plmpg_inherit_grants(const char *model, const char *from);
+void		plmpg_write_grant(const char *model, const char *owner, const char *role);
+void		plmpg_delete_grant(const char *model, const char *owner, const char *role);
 /* The row, if there is one, and its files. */
 void		plmpg_delete_model(const char *model);
 
@@ -177,6 +204,9 @@ typedef struct PlmpgMapping
 	PlmArena	arena;
 	PlmPackedFile file;
 	uint64		generation;		/* when it was last known to be right */
+	MemoryContext rights;		/* of what follows */
+	char	   *owner;
+	List	   *grants;			/* as plmpg_catalog_grants() */
 	struct PlmpgMapping *next;
 } PlmpgMapping;
 

@@ -70,6 +70,7 @@ typedef struct PlmpgMemo
 	MemoryContext context;		/* of name, reset when the model changes */
 	text	   *name;			/* NULL: nothing known yet */
 	uint64		generation;
+	Oid			user;			/* who asked */
 	const PlmpgModel *model;
 	MemoryContext values_context;	/* of key and values, reset when the key changes */
 	char	   *key;			/* NULL: no values */

@@ -213,7 +213,7 @@ plmpg_memo_tokenizer(PlmpgMemo *memo, text *name)
 {
 	MemoryContext old;
 
-	if (memo->name != NULL && memo->generation == plmpg_model_generation() && same_text(memo->name, name))
+	if (memo->name != NULL && memo->generation == plmpg_model_generation() && memo->user == GetUserId() && same_text(memo->name, name))
 		return memo->model;
 
 	memo->name = NULL;
@@ -222,6 +222,7 @@ plmpg_memo_tokenizer(PlmpgMemo *memo, text *name)
 
 	/* Before the lookup: if a change comes in during it, the next row asks again. */
 	memo->generation = plmpg_model_generation();
+	memo->user = GetUserId();
 	memo->model = plmpg_model_get(name);
 	old = MemoryContextSwitchTo(memo->context);
 	memo->name = cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));

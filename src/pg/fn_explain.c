@@ -6,7 +6,10 @@
  */
 #include "fn.h"
 
+#include <math.h>
+
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
@@ -15,17 +18,27 @@ typedef struct Site
 {
 	MemoryContext context;		/* of all below, reset when the model changes */
 	uint64		generation;
+	Oid			user;			/* who asked */
 	char	   *name;			/* NULL: nothing yet */
 	const PlmpgModel *model;
 	PlmHook		hook;
 	PlmExplainer *explainer;	/* NULL: not wanted yet */
 } Site;
 
+/* How a number is explained. */
+typedef enum Method
+{
+	INTEGRAL,					/* integrated gradients, against what the task says */
+	POOLING,					/* the exact shares of mean pooling */
+	ATTENTION					/* attention rollout: a baseline */
+} Method;
+
 /* The arguments, and what becomes of them. */
 typedef struct Explaining
 {
 	const PlmpgModel *model;
-	PlmExplainer *explainer;	/* NULL: the exact shares of pooling */
+	Method		method;
+	PlmExplainer *explainer;	/* of INTEGRAL */
 	PlmExplainTask task;		/* what both sides have in common */
 	Tuplestorestate *rows;
 	TupleDesc	desc;
@@ -44,13 +57,14 @@ site_of(FunctionCallInfo fcinfo, text *model)
 		site->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "product_llm explainer", ALLOCSET_DEFAULT_SIZES);
 		fcinfo->flinfo->fn_extra = site;
 	}
-	if (site->name != NULL && site->generation == plmpg_model_generation() && strcmp(site->name, name) == 0)
+	if (site->name != NULL && site->generation == plmpg_model_generation() && site->user == GetUserId() && strcmp(site->name, name) == 0)
 		return site;
 	site->name = NULL;
 	site->explainer = NULL;
 	MemoryContextReset(site->context);
 	/* Before the lookup: if a change comes in during it, the next row asks again. */
 	site->generation = plmpg_model_generation();
+	site->user = GetUserId();
 	site->model = plmpg_model_get(model);
 	plmpg_require_weights(site->model);
 	site->name = MemoryContextStrdup(site->context, name);
@@ -102,6 +116,7 @@ put_side(Explaining *x, const char *side, PlmText input, const PlmExplanation *e
 			values[3] = Int32GetDatum(start_at);
 			values[4] = Int32GetDatum(length);
 			values[5] = Float8GetDatum(e->contribution[i]);
+			nulls[6] = isnan(e->error);
 			values[6] = Float8GetDatum(e->error);
 			tuplestore_putvalues(x->rows, x->desc, values, nulls);
 		}
@@ -122,8 +137,12 @@ explain_side(Explaining *x, const char *side, PlmText input, const PlmExplainTas
 
 	plmpg_arena(&arena, &hook);
 	options = plmpg_options(&hook);
-	status = x->explainer != NULL ? plm_explain(x->explainer, task, &options, &arena, &e, &err)
-		: plm_explain_pooling(x->model->model, task, &options, &arena, &e, &err);
+	if (x->method == INTEGRAL)
+		status = plm_explain(x->explainer, task, &options, &arena, &e, &err);
+	else if (x->method == POOLING)
+		status = plm_explain_pooling(x->model->model, task, &options, &arena, &e, &err);
+	else
+		status = plm_explain_attention(x->model->model, task, &options, &arena, &e, &err);
 	if (status != PLM_OK && status != PLM_ECANCELLED)
 		plm_prefix(&err, "%s", side);
 	plmpg_check(status, &err);
@@ -190,21 +209,23 @@ label_of(const PlmpgModel *model, PlmText name)
 					 model->config->labels > 10 ? ", ..." : "")));
 }
 
-/* method: against the empty text, against a masked one, or the exact shares of mean pooling.  False: the last. */
-static bool
+/* What argument "method" says; against: of INTEGRAL. */
+static Method
 method_of(text *method, PlmAgainst *against)
 {
 	char	   *name = text_to_cstring(method);
 
 	*against = strcmp(name, "mask") == 0 ? PLM_AGAINST_MASK : PLM_AGAINST_EMPTY;
 	if (strcmp(name, "empty") == 0 || strcmp(name, "mask") == 0)
-		return true;
+		return INTEGRAL;
 	if (strcmp(name, "pooling") == 0)
-		return false;
+		return POOLING;
+	if (strcmp(name, "attention") == 0)
+		return ATTENTION;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown method \"%s\"", name),
-			 errhint("Use 'empty' or 'mask' for integrated gradients, 'pooling' for the exact shares of mean pooling.")));
+			 errhint("Use 'empty' or 'mask' for integrated gradients, 'pooling' for the exact shares of mean pooling, 'attention' for attention rollout, a baseline.")));
 }
 
 /*
@@ -219,11 +240,10 @@ product_llm_explain_score(PG_FUNCTION_ARGS)
 	PlmText		query = plmpg_utf8(PG_GETARG_TEXT_PP(1));
 	PlmText		document = plmpg_utf8(PG_GETARG_TEXT_PP(2));
 	Explaining	x = {.model = site->model};
-	bool		integrates = method_of(PG_GETARG_TEXT_PP(3), &x.task.against);
-
+	x.method = method_of(PG_GETARG_TEXT_PP(3), &x.task.against);
 	x.task.steps = PG_GETARG_INT32(4);
 	x.task.truncate = PG_GETARG_BOOL(5);
-	x.explainer = integrates ? explainer_of(site) : NULL;
+	x.explainer = x.method == INTEGRAL ? explainer_of(site) : NULL;
 	x.rows = plmpg_result_set(fcinfo, &x.desc);
 	x.row = AllocSetContextCreate(CurrentMemoryContext, "product_llm token", ALLOCSET_SMALL_SIZES);
 	if (plmpg_ranks(x.model))

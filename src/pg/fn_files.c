@@ -361,8 +361,7 @@ product_llm_export_model(PG_FUNCTION_ARGS)
 	PlmpgRow	row;
 	bool		created;
 
-	if (!plmpg_catalog_find(model, NULL, &row))
-		plmpg_catalog_missing(model);
+	plmpg_catalog_usable(model, NULL, &row);
 	store = plmpg_store_open(row.files_of, NULL);
 	created = prepare_directory(root);
 	PG_TRY();

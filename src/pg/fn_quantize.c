@@ -160,8 +160,7 @@ product_llm_quantize_model(PG_FUNCTION_ARGS)
 
 	plmpg_claim(model, "product_llm.quantize_model()", PLMPG_CLAIM_NEW);
 	plmpg_catalog_lock(base, ShareLock);
-	if (!plmpg_catalog_find(base, GetLatestSnapshot(), &row))
-		plmpg_catalog_missing(base);
+	plmpg_catalog_usable(base, GetLatestSnapshot(), &row);
 	plmpg_require_weights(plmpg_model_get(base_name));
 	if (row.precision == precision)
 		ereport(ERROR,
@@ -177,5 +176,6 @@ product_llm_quantize_model(PG_FUNCTION_ARGS)
 	memcpy(row.sha256, new.sha256, PLM_KEY_BYTES);
 	weigh(&new, &row, base_name);
 	plmpg_write_derived(&new, base);
+	plmpg_inherit_grants(model, base);
 	PG_RETURN_VOID();
 }

@@ -197,7 +197,8 @@ length_of(const float *vector, int64 n)
 static ArrayType *
 meaning(const Search *s, const char *query)
 {
-	const PlmpgModel *model = plmpg_model_get(s->shop->model);
+	/* A catalog lets those who may search it use its model, as its owner does. */
+	const PlmpgModel *model = plmpg_model_get_as(s->shop->model, s->shop->owner);
 	int64		n = model->config->dimensions;
 	PlmInput	input = {.first = plmpg_utf8(cstring_to_text(query))};
 	float	   *vector = palloc(n * sizeof(float));

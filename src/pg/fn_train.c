@@ -34,8 +34,7 @@ require_model(const char *name)
 {
 	PlmpgRow	row;
 
-	if (!plmpg_catalog_find(name, GetLatestSnapshot(), &row))
-		plmpg_catalog_missing(name);
+	plmpg_catalog_usable(name, GetLatestSnapshot(), &row);
 }
 
 /* In the run's memory: the texts that the settings point to. */

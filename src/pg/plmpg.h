@@ -75,7 +75,7 @@ void		plmpg_place_span(PlmpgPlace *place, int64 start, int64 end, int32 *start_a
 
 /*
  * A model that this backend has mapped.  Valid until the end of the transaction; keep the pointer in fn_extra only
- * together with plmpg_model_generation(), and look up again when that has changed.
+ * together with plmpg_model_generation() and GetUserId(), and look up again when one of them has changed.
  */
 typedef struct PlmpgModel
 {
@@ -87,14 +87,18 @@ typedef struct PlmpgModel
 
 /*
  * By name: maps the packed file, building it first if the server does not have it.  ERROR (undefined_object, with a hint
- * that names the models there are) when there is no such model.  Cheap when cached: a look through a short list, no table access.
+ * that names the models there are) when there is no such model, insufficient_privilege when the caller may not use it.  Cheap
+ * when cached: a look through a short list, no table access.
  */
 const PlmpgModel *plmpg_model_get(text *name);
+
+/* The same for another role than the caller, such as a catalog's owner. */
+const PlmpgModel *plmpg_model_get_as(text *name, Oid role);
 
 /* product_llm.default_model, or ERROR with a hint. */
 text	   *plmpg_default_model_name(void);
 
-/* Changes whenever any model may have changed (relcache invalidation of product_llm.model). */
+/* Changes whenever any model, or who may use it, may have changed (relcache invalidation of product_llm.model). */
 uint64		plmpg_model_generation(void);
 
 /* ---- helpers for set-returning functions: srf.c ---- */

@@ -16,6 +16,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -71,9 +72,8 @@ take_definition(void *arg, TupleTableSlot *slot)
 	shop->model = DatumGetTextPCopy(field(slot, 8));
 	shop->nearest = TextDatumGetCString(field(slot, 9));
 	shop->language = DatumGetObjectId(field(slot, 10));
-	shop->statistics = DatumGetJsonbPCopy(field(slot, 11));
-	shop->settings = DatumGetJsonbPCopy(field(slot, 12));
-	shop->next_store = DatumGetObjectId(field(slot, 13));
+	shop->settings = DatumGetJsonbPCopy(field(slot, 11));
+	shop->next_store = DatumGetObjectId(field(slot, 12));
 	r->shop = shop;
 	MemoryContextSwitchTo(old);
 }
@@ -106,7 +106,7 @@ read_definition(const char *catalog)
 	PlmpgParams p = {0};
 
 	plmpg_param_text(&p, catalog);
-	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language::pg_catalog.regconfig, statistics, settings,"
+	plmpg_sql("SELECT catalog, source, key, texts, store, words, terms, model, nearest, language::pg_catalog.regconfig, settings,"
 			  " coalesce(next_store::pg_catalog.oid, 0::pg_catalog.oid) FROM product_llm.catalog WHERE catalog OPERATOR(pg_catalog.=) $1",
 			  &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_definition, &r);
 	return r.shop;
@@ -301,6 +301,18 @@ plmpg_shop_number(const Jsonb *object, const char *name, double otherwise)
 	if (value == NULL || value->type != jbvNumeric)
 		return otherwise;
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+}
+
+Jsonb *
+plmpg_shop_statistics(const PlmpgShop *shop)
+{
+	PlmpgParams p = {0};
+	char	   *statistics;
+
+	plmpg_param_text(&p, shop->catalog);
+	statistics = plmpg_sql_string("SELECT statistics::pg_catalog.text FROM product_llm.catalog_statistics"
+								  " WHERE catalog OPERATOR(pg_catalog.=) $1", &p, PLMPG_SQL_READ | PLMPG_SQL_KEEP);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(statistics != NULL ? statistics : "{}")));
 }
 
 /* ---- what the texts are made of ---- */

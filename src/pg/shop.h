@@ -24,7 +24,6 @@ typedef struct PlmpgShop
 	text	   *model;
 	char	   *nearest;
 	Oid			language;
-	Jsonb	   *statistics;
 	Jsonb	   *settings;
 	char	   *source_name;	/* qualified and quoted, as are the others */
 	char	   *source_rows;	/* what to say after FROM for the catalog's products */
@@ -66,6 +65,9 @@ void		plmpg_shop_check_rights(const PlmpgShop *shop);
 
 /* Does row-level security stand between the caller and some rows of this table? */
 bool		plmpg_hidden_rows(Oid relid);
+
+/* What was last counted: rows, and the mean length in words of title and body.  Within plmpg_become(): for the owner's eyes. */
+Jsonb	   *plmpg_shop_statistics(const PlmpgShop *shop);
 
 /* A number of the catalog's settings or statistics, or the default. */
 double		plmpg_shop_number(const Jsonb *object, const char *name, double otherwise);

@@ -253,7 +253,7 @@ read_pairs(const PlmpgShop *shop, const PlmpgEvents *events, PlmpgParams *p, Pai
 	plmpg_sql(psprintf("SELECT p.a, p.b, p.after, p.before FROM %s AS p WHERE p.a = ANY ($1)", events->pairs_name), p,
 			  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_pair, r);
 	/* An index scan of all is quicker than looking up a good part of them. */
-	if (r->candidates->n * 6 > plmpg_shop_number(shop->statistics, "rows", 0))
+	if (r->candidates->n * 6 > plmpg_shop_number(plmpg_shop_statistics(shop), "rows", 0))
 		plmpg_sql(psprintf("SELECT p.a, p.after FROM %s AS p WHERE p.a = p.b", events->pairs_name), NULL,
 				  PLMPG_SQL_READ | PLMPG_SQL_KEEP, NULL, take_visitors, r);
 	else

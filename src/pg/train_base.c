@@ -40,8 +40,7 @@ plmpg_base_open(PlmpgTrainRun *run)
 	const char *base = run->base != NULL ? run->base : run->settings.tokenizer;
 	PlmpgRow	row;
 
-	if (!plmpg_catalog_find(base, GetLatestSnapshot(), &row))
-		plmpg_catalog_missing(base);
+	plmpg_catalog_usable(base, GetLatestSnapshot(), &row);
 	run->store = plmpg_store_open(row.files_of, GetLatestSnapshot());
 	if (run->sources == NULL)
 		make_sources(run);

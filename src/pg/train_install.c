@@ -146,6 +146,9 @@ plmpg_train_install(PlmpgTrainRun *run)
 	plmpg_claim(run->model, "a training", PLMPG_CLAIM_NEW);
 	write_files(run);
 	plmpg_install(run->model, NULL, run->base, metrics);
+	plmpg_inherit_grants(run->model, run->base != NULL ? run->base : run->settings.tokenizer);
+	if (run->settings.teacher != NULL)
+		plmpg_inherit_grants(run->model, run->settings.teacher);
 	plmpg_checkpoint_delete(run);
 	plmpg_run_end(run, "done", NULL, metrics);
 }

@@ -426,10 +426,11 @@ mean_length(int64 words, int64 rows)
 static Corpus
 corpus(const PlmpgShop *shop, const WordsRows *r)
 {
+	Jsonb	   *counted = plmpg_shop_statistics(shop);
 	Corpus		c = {
-		.rows = plmpg_shop_number(shop->statistics, "rows", 0),
-		.title = plmpg_shop_number(shop->statistics, "title", 0),
-		.body = plmpg_shop_number(shop->statistics, "body", 0)
+		.rows = plmpg_shop_number(counted, "rows", 0),
+		.title = plmpg_shop_number(counted, "title", 0),
+		.body = plmpg_shop_number(counted, "body", 0)
 	};
 
 	if (r->among != NULL)

@@ -3,9 +3,10 @@
 --
 -- Complete: the error that explain_score() reports, relative to the score's difference, over pairs of icecat's queries and products.
 -- True: deletion is the mean of the score as the words that tell most are taken away, a tenth of them at a time (lower is better),
--- insertion as they are put into the empty text (higher is better); beside three random orders and leave-one-out, the order of what
--- the score loses without each word.  A text is won when the explanation's figure is better than the mean of the random ones; both:
--- insertion less deletion.
+-- insertion as they are put into the empty text (higher is better); beside ten random orders, leave-one-out, the order of what
+-- the score loses without each word, and attention, the order of attention rollout.  A text is won when the order's figure is better than
+-- the mean of the random ones.  What counts is both, insertion less deletion: by one alone an order can win that knows only one end, what
+-- is enough or what cannot be missed; each alone is printed too.
 -- Cheap: time over that of score() of the same pairs.
 
 \set ON_ERROR_STOP on
@@ -63,38 +64,44 @@ DECLARE
 	lengths int[];
 	n int;
 	by_contribution int[];
+	by_attention int[];
 	by_leaving_out int[];
 	lost double precision[];
+	first text := CASE WHEN label IS NULL THEN query ELSE document END;
+	second text := coalesce(label, document);
+	explained text := CASE WHEN label IS NULL THEN 'document' ELSE 'query' END;
 BEGIN
 	SELECT array_agg(w.start_at ORDER BY w.ordinal), array_agg(w.length ORDER BY w.ordinal), count(*), array_agg(w.ordinal ORDER BY w.contribution DESC)
 	INTO starts, lengths, n, by_contribution
-	FROM product_llm.explain_words(model, CASE WHEN label IS NULL THEN query ELSE document END, coalesce(label, document), truncate => true) AS w
-	WHERE w.side = CASE WHEN label IS NULL THEN 'document' ELSE 'query' END AND w.word IS NOT NULL;
+	FROM product_llm.explain_words(model, first, second, truncate => true) AS w WHERE w.side = explained AND w.word IS NOT NULL;
+	SELECT array_agg(w.ordinal ORDER BY w.contribution DESC) INTO by_attention
+	FROM product_llm.explain_words(model, first, second, 'attention', truncate => true) AS w WHERE w.side = explained AND w.word IS NOT NULL;
 	lost := scores(model, query, label, ARRAY(SELECT product_llm.without_words(document, starts[i : i], lengths[i : i]) FROM generate_series(1, n) AS i ORDER BY i));
 	by_leaving_out := ARRAY(SELECT i FROM generate_series(1, n) AS i ORDER BY lost[i]);
 	RETURN QUERY
 	WITH orders AS (
-		SELECT 'explanation' AS by, by_contribution AS words UNION ALL SELECT 'leave one out', by_leaving_out
-		UNION ALL SELECT 'random ' || r, ARRAY(SELECT i FROM generate_series(1, n) AS i ORDER BY md5(document || r || ' ' || i)) FROM generate_series(1, 3) AS r),
+		SELECT 'explanation' AS by, by_contribution AS words UNION ALL SELECT 'leave one out', by_leaving_out UNION ALL SELECT 'attention', by_attention
+		UNION ALL SELECT 'random ' || r, ARRAY(SELECT i FROM generate_series(1, n) AS i ORDER BY md5(document || r || ' ' || i)) FROM generate_series(1, 10) AS r),
 	texts AS MATERIALIZED (
-		SELECT row_number() OVER () AS i, o.by, s.deleting, product_llm.without_words(document,
+		SELECT o.by, s.deleting, product_llm.without_words(document,
 			ARRAY(SELECT starts[x.w] FROM unnest(o.words) WITH ORDINALITY AS x (w, place) WHERE (x.place <= n * tenth / 10.0) = s.deleting ORDER BY x.w),
 			ARRAY(SELECT lengths[x.w] FROM unnest(o.words) WITH ORDINALITY AS x (w, place) WHERE (x.place <= n * tenth / 10.0) = s.deleting ORDER BY x.w)) AS text
 		FROM orders AS o, generate_series(0, 10) AS tenth, (VALUES (true), (false)) AS s (deleting)),
-	scored AS (SELECT scores(model, query, label, ARRAY(SELECT t.text FROM texts AS t ORDER BY t.i)) AS score)
-	SELECT t.by, avg(s.score[t.i]) FILTER (WHERE t.deleting), avg(s.score[t.i]) FILTER (WHERE NOT t.deleting)
-	FROM texts AS t, scored AS s GROUP BY t.by;
+	once AS MATERIALIZED (SELECT array_agg(DISTINCT t.text) AS texts FROM texts AS t),
+	scored AS MATERIALIZED (SELECT s.text, s.score FROM once AS o, LATERAL unnest(o.texts, scores(model, query, label, o.texts)) AS s (text, score))
+	SELECT t.by, avg(s.score) FILTER (WHERE t.deleting), avg(s.score) FILTER (WHERE NOT t.deleting)
+	FROM texts AS t JOIN scored AS s USING (text) GROUP BY t.by;
 END
 $$;
 
 CREATE TABLE told (task text, n bigint, by text, deletion double precision, insertion double precision);
 CREATE VIEW verdict AS
-	SELECT t.task, regexp_replace(t.by, ' \d$', '') AS by, round(avg(t.deletion)::numeric, 4) AS deletion, round(avg(t.insertion)::numeric, 4) AS insertion,
+	SELECT t.task, regexp_replace(t.by, ' \d+$', '') AS by, round(avg(t.deletion)::numeric, 4) AS deletion, round(avg(t.insertion)::numeric, 4) AS insertion,
 		CASE WHEN t.by !~ 'random' THEN round(100.0 * count(*) FILTER (WHERE t.deletion < r.deletion) / count(*), 1) END AS deletion_won,
 		CASE WHEN t.by !~ 'random' THEN round(100.0 * count(*) FILTER (WHERE t.insertion > r.insertion) / count(*), 1) END AS insertion_won,
 		CASE WHEN t.by !~ 'random' THEN round(100.0 * count(*) FILTER (WHERE t.insertion - t.deletion > r.insertion - r.deletion) / count(*), 1) END AS both_won
 	FROM told AS t JOIN (SELECT task, n, avg(deletion) AS deletion, avg(insertion) AS insertion FROM told WHERE by ~ 'random' GROUP BY task, n) AS r USING (task, n)
-	GROUP BY t.task, regexp_replace(t.by, ' \d$', ''), t.by !~ 'random' ORDER BY 1, 2;
+	GROUP BY t.task, regexp_replace(t.by, ' \d+$', ''), t.by !~ 'random' ORDER BY 1, 2;
 
 INSERT INTO told
 	SELECT 'search', p.n, f.* FROM (SELECT * FROM pair WHERE product_llm.count_tokens(:'model', title) BETWEEN 6 AND 60 ORDER BY n LIMIT :pairs) AS p,

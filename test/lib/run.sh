@@ -69,7 +69,7 @@ pgtap() {
 # Perl tests start servers of their own, so they run as the server's user, on copies that this user can read.
 tap() {
 	mkdir -p "$work/tap"
-	cp -r "$top/test/t" "$golden" "$work/tap/"
+	cp -r "$top/test/t" "$top/test/sql" "$top/expected" "$golden" "$work/tap/"
 	[ -z "$server_user" ] || chown -R "$server_user" "$work/tap"
 	as_server env PATH="$inst_bin:$PATH" PG_REGRESS="$pgxs_test/regress/pg_regress" TESTDIR="$work/tap" \
 		TESTDATADIR="$work/tap/data" TESTLOGDIR="$work/tap/log" PLM_GOLDEN="$work/tap/golden" TMPDIR="$work/tap" \

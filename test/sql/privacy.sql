@@ -174,7 +174,7 @@ BEGIN
 	RETURN QUERY EXECUTE format('SELECT ''embeddings'', t::text FROM %s AS t', c.store);
 	RETURN QUERY EXECUTE format('SELECT ''words'', t::text FROM %s AS t', c.words);
 	RETURN QUERY EXECUTE format('SELECT ''terms'', t::text FROM %s AS t', c.terms);
-	RETURN QUERY SELECT 'catalog', concat_ws('|', c.statistics - 'bytes', c.settings);
+	RETURN QUERY SELECT 'catalog', concat_ws('|', (SELECT s.statistics - 'bytes' FROM product_llm.catalog_statistics AS s WHERE s.catalog = c.catalog), c.settings);
 END
 $$;
 CREATE FUNCTION live(name text, visitors text[]) RETURNS bigint LANGUAGE plpgsql AS $$

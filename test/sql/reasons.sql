@@ -63,6 +63,9 @@ FROM explain_score('reasons-bert-rank', 'red dress', 'blue dress') GROUP BY side
 SELECT bool_and(error <= 0.01) AS within, count(*) FROM explain_score('shop-mini', 'wireless headphones', 'Bluetooth headphones', 'mask');
 SELECT side, abs(sum(contribution) - score('shop-mini', 'wireless headphones', 'Bluetooth headphones')) < 1e-6 AS exact
 FROM explain_score('shop-mini', 'wireless headphones', 'Bluetooth headphones', 'pooling') GROUP BY side ORDER BY side DESC;
+-- Attention rollout, a baseline: shares of what the head reads, of any precision, and no error, because they say nothing of the score.
+SELECT side, count(*) > 2 AS tokens, min(contribution) > 0 AS positive, abs(sum(contribution) - 1) < 1e-6 AS all_of_it, count(error) AS errors
+FROM explain_score('shop-mini', 'wireless headphones', 'Bluetooth headphones', 'attention') GROUP BY side ORDER BY side DESC;
 SELECT max(abs(a.contribution - b.contribution)) < 1e-3 AS converged
 FROM explain_score('shop-mini', 'cup', 'blue cup with a handle', steps => 16) AS a JOIN explain_score('shop-mini', 'cup', 'blue cup with a handle', steps => 64) AS b USING (side, ordinal);
 

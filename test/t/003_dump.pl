@@ -1,4 +1,4 @@
-# pg_dump carries models and catalogs; export gives back the loaded files; pg_upgrade carries them too.
+# pg_dump carries models, catalogs and who may use them; export gives back the loaded files; pg_upgrade carries them too.
 use strict;
 use warnings;
 use ProductLlm;
@@ -27,6 +27,51 @@ $node->safe_psql('postgres', q{
 	SELECT product_llm.bind_events('goods', 'public.event', 'visitor', 'sku', 'at');
 });
 install_rebuilt($node);
+# Who may do what, and which model is for whom; a role that gets a level, one that loses what everybody has, one that the model is for.
+$node->safe_psql('postgres', q{
+	CREATE ROLE shop_trainer;
+	CREATE ROLE shop_visitor;
+	CREATE ROLE shop_guest;
+	SELECT product_llm.grant_role('shop_trainer', 'trainer'), product_llm.grant_role('shop_visitor', 'user'), product_llm.revoke_role('public', 'user');
+	SELECT product_llm.revoke_model('tiny', 'public'), product_llm.grant_model('tiny', 'shop_trainer');
+});
+
+# What each role may do there.
+sub rights
+{
+	my ($on, $db) = @_;
+	my $said = '';
+
+	for my $role (qw(shop_trainer shop_visitor shop_guest))
+	{
+		my $i = 0;
+		for my $sql (q{SELECT product_llm.count_tokens('shop-mini', 'x')}, q{SELECT product_llm.count_tokens('tiny', 'x')},
+			q{SELECT product_llm.grant_model('tiny', 'public')}, q{SELECT product_llm.drop_model('none')})
+		{
+			my ($out, $err) = ('', '');
+
+			$on->psql($db, "BEGIN; SET LOCAL ROLE $role; $sql; ROLLBACK", stdout => \$out, stderr => \$err);
+			$said .= "$role $i: " . ($err =~ /ERROR:  (.*)/ ? $1 : 'may') . "\n";
+			$i++;
+		}
+	}
+	return $said;
+}
+my $rights = <<'RIGHTS';
+shop_trainer 0: may
+shop_trainer 1: may
+shop_trainer 2: must be owner of model "tiny"
+shop_trainer 3: permission denied for function drop_model
+shop_visitor 0: may
+shop_visitor 1: permission denied for model "tiny"
+shop_visitor 2: permission denied for function grant_model
+shop_visitor 3: permission denied for function drop_model
+shop_guest 0: permission denied for schema product_llm
+shop_guest 1: permission denied for schema product_llm
+shop_guest 2: permission denied for schema product_llm
+shop_guest 3: permission denied for schema product_llm
+RIGHTS
+is(rights($node, 'postgres'), $rights, 'roles_have_their_rights');
 
 # What search and recommend say, that the catalog is as built anew, and that it still follows its source.
 sub catalog_works
@@ -54,9 +99,9 @@ is($node->safe_psql('copy', $rows), $node->safe_psql('postgres', $rows), 'restor
 is(vector_of($node, 'green tea', 'copy'), vector_of($node, 'green tea'), 'restored_model_gives_the_same_bits');
 is( $node->safe_psql('copy', q{SELECT product_llm.embed('small', 'green tea')}),
 	$node->safe_psql('postgres', q{SELECT product_llm.embed('small', 'green tea')}), 'restored_quantized_model_too');
+is(rights($node, 'copy'), $rights, 'restored_roles_have_their_rights');
 catalog_works($node, 'copy', 'restored');
-# The tiny model was never used, so it was never unpacked.
-is(scalar(cache_files($node)), 2, 'databases_share_one_cache_file_for_the_same_content')
+is(scalar(cache_files($node)), 3, 'databases_share_one_cache_file_for_the_same_content')
 	or diag(join("\n", cache_files($node)));
 
 my $out = $node->basedir . '/exported';
@@ -85,5 +130,6 @@ like("$said$complained", qr/Upgrade Complete/, 'pg_upgrade_runs');
 $new->start;
 is($new->safe_psql('postgres', $models), $before, 'upgraded_models_are_equal');
 is(vector_of($new, 'green tea'), $vector, 'upgraded_model_gives_the_same_bits');
+is(rights($new, 'postgres'), $rights, 'upgraded_roles_have_their_rights');
 catalog_works($new, 'postgres', 'upgraded');
 done_testing();

@@ -85,7 +85,7 @@ INSERT INTO event SELECT 'v' || v, 1 + (v * 31 + k * (7 + v % 3)) % 480, '2024-0
 SQL
 sql($_, $events) for $front, $single;
 sql($_, q{CALL product_llm.refresh_catalog('goods')}) for $front, $single;
-is(sql($front, q{SELECT statistics - 'bytes' FROM product_llm.catalog}), sql($single, q{SELECT statistics - 'bytes' FROM product_llm.catalog}), 'statistics_are_the_same');
+is(sql($front, q{SELECT statistics - 'bytes' FROM product_llm.catalog_statistics}), sql($single, q{SELECT statistics - 'bytes' FROM product_llm.catalog_statistics}), 'statistics_are_the_same');
 is(sql($front, 'SELECT sync, products, embedded, stale IS NULL FROM product_llm.catalogs'), 'shards|480|480|t', 'the_view_counts_over_shards');
 
 # ---- the same answers ----

@@ -128,8 +128,9 @@ norm(const PlainModel *m, const char *stem, int64_t rows, double *x)
 	}
 }
 
+/* mean: NULL, or (T,T) added to: the mean of the heads' weights. */
 static double *
-attention(const PlainModel *m, int64_t T, const double *q, const double *k, const double *v)
+attention(const PlainModel *m, int64_t T, const double *q, const double *k, const double *v, double *mean)
 {
 	int64_t		C = m->spec->width;
 	int64_t		D = C / m->spec->heads;
@@ -153,6 +154,8 @@ attention(const PlainModel *m, int64_t T, const double *q, const double *k, cons
 			for (int64_t j = 0; j < T; j++)
 				for (int64_t d = h * D; d < h * D + D; d++)
 					out[i * C + d] += p[j] / sum * v[j * C + d];
+			for (int64_t j = 0; mean != NULL && j < T; j++)
+				mean[i * T + j] += p[j] / sum / m->spec->heads;
 		}
 	return out;
 }
@@ -164,9 +167,9 @@ add(int64_t n, double *y, const double *x)
 		y[i] += x[i];
 }
 
-/* x (T,C) in and out. */
+/* x (T,C) in and out; mean: as attention(). */
 static void
-layer(const PlainModel *m, int l, int64_t T, double *x)
+layer(const PlainModel *m, int l, int64_t T, double *x, double *mean)
 {
 	static const char *const bert[] = {"attention.self.query", "attention.self.key", "attention.self.value",
 		"attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense",
@@ -184,7 +187,7 @@ layer(const PlainModel *m, int l, int64_t T, double *x)
 				 is_distil(m) ? distilbert[i] : bert[i]);
 	for (int i = 0; i < 3; i++)
 		part[i] = linear(m, name[i], 0, T, C, C, x, identity);
-	mix = attention(m, T, part[0], part[1], part[2]);
+	mix = attention(m, T, part[0], part[1], part[2], mean);
 	add(T * C, x, linear(m, name[3], 0, T, C, C, mix, identity));
 	norm(m, name[4], T, x);
 	up = linear(m, name[5], 0, T, C, m->spec->ff, x, act_of(m->spec->act));
@@ -192,8 +195,25 @@ layer(const PlainModel *m, int l, int64_t T, double *x)
 	norm(m, name[7], T, x);
 }
 
-double *
-plain_states(const PlainModel *m, int64_t n, const int32_t *ids, const int32_t *types)
+/* Half of what layer l mixes and half of what was there: rolled (T,T) in and out. */
+static void
+roll(const PlainModel *m, int64_t T, const double *mean, double *rolled)
+{
+	double	   *before = plm_arena_zero(m->arena, (size_t) (T * T) * sizeof(double));
+
+	memcpy(before, rolled, (size_t) (T * T) * sizeof(double));
+	for (int64_t i = 0; i < T; i++)
+		for (int64_t j = 0; j < T; j++)
+		{
+			rolled[i * T + j] = 0.5 * before[i * T + j];
+			for (int64_t k = 0; k < T; k++)
+				rolled[i * T + j] += 0.5 * mean[i * T + k] * before[k * T + j];
+		}
+}
+
+/* rolled: NULL, or (T,T) the identity, becomes plain_rollout()'s. */
+static double *
+states(const PlainModel *m, int64_t n, const int32_t *ids, const int32_t *types, double *rolled)
 {
 	const RandomTensor *word = tensor(m, "embeddings.word_embeddings", "weight", 0);
 	const RandomTensor *position = tensor(m, "embeddings.position_embeddings", "weight", 0);
@@ -214,9 +234,32 @@ plain_states(const PlainModel *m, int64_t n, const int32_t *ids, const int32_t *
 	{
 		memcpy(all + l * n * C, x, (size_t) (n * C) * sizeof(double));
 		if (l < m->spec->layers)
-			layer(m, l, n, x);
+		{
+			double	   *mean = rolled != NULL ? plm_arena_zero(m->arena, (size_t) (n * n) * sizeof(double)) : NULL;
+
+			layer(m, l, n, x, mean);
+			if (rolled != NULL)
+				roll(m, n, mean, rolled);
+		}
 	}
 	return all;
+}
+
+double *
+plain_states(const PlainModel *m, int64_t n, const int32_t *ids, const int32_t *types)
+{
+	return states(m, n, ids, types, NULL);
+}
+
+double *
+plain_rollout(const PlainModel *m, int64_t n, const int32_t *ids, const int32_t *types)
+{
+	double	   *rolled = plm_arena_zero(m->arena, (size_t) (n * n) * sizeof(double));
+
+	for (int64_t t = 0; t < n; t++)
+		rolled[t * n + t] = 1;
+	states(m, n, ids, types, rolled);
+	return rolled;
 }
 
 /* y (C) of one mode. */

@@ -3,6 +3,7 @@
  */
 #include "../../src/engine/model/explain.h"
 #include "host.h"
+#include "plain_model.h"
 #include "random_model.h"
 #include "unit.h"
 
@@ -381,6 +382,8 @@ check_host(void)
 		s = plm_explainer_open(f.opened.model, &o, &e, &f.err);
 		if (s == PLM_OK)
 			s = plm_explain(e, &f.task, &o, &arena, &x, &f.err);
+		if (s == PLM_OK)
+			s = plm_explain_attention(f.opened.model, &f.task, &o, &arena, &x, &f.err);
 		refused += s == PLM_ENOMEM;
 		stopped += s == PLM_ECANCELLED;
 		if (e != NULL)
@@ -460,6 +463,46 @@ check_exact(void)
 	}
 }
 
+/* Attention rollout is what plain loops over whole matrices make of it, read where the head reads. */
+static void
+check_attention(void)
+{
+	for (const Case *c = cases; c->name != NULL; c++)
+	{
+		Fixture		f;
+		PlmExplanation x;
+		PlmStatus	status = fixture_open(&f, c);
+		PlainModel	plain = {&f.spec, &f.files, &f.arena};
+		double		worst = 0;
+		bool		mean = strncmp(c->name, "mean", 4) == 0 || strcmp(c->name, "distilbert") == 0 || strcmp(c->name, "dense") == 0 ||
+			strcmp(c->name, "largest") == 0;
+
+		if (status == PLM_OK)
+			status = plm_explain_attention(f.opened.model, &f.task, &options, &f.arena, &x, &f.err);
+		if (status == PLM_OK)
+		{
+			int64_t		n = x.encoding.n;
+			double	   *rolled = plain_rollout(&plain, n, x.encoding.ids, x.encoding.types);
+
+			for (int64_t t = 0; t < n; t++)
+			{
+				double		all = 0;
+
+				for (int64_t i = 0; i < n; i++)
+					all += rolled[i * n + t] / (double) n;
+				if (strcmp(c->name, "two_poolings") == 0)
+					all = (all + rolled[t]) / 2;
+				else if (!mean)
+					all = rolled[(strcmp(c->name, "last") == 0 ? n - 1 : 0) * n + t];
+				worst = fmax(worst, fabs(all - x.contribution[t]));
+			}
+		}
+		CHECK("attention_equals_plain_rollout", status == PLM_OK && worst < 1e-6 && fabs(sum_of(&x) - 1) < 1e-9 && isnan(x.error),
+			  "%s: %g, sum %g, %s", c->name, worst, sum_of(&x), f.err.message);
+		fixture_close(&f);
+	}
+}
+
 int
 main(void)
 {
@@ -469,5 +512,6 @@ main(void)
 	check_host();
 	check_refusals();
 	check_exact();
+	check_attention();
 	return unit_done();
 }

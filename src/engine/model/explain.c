@@ -96,8 +96,8 @@ mark_own(const PlmExplainTask *task, PlmExplanation *x)
 	return n;
 }
 
-static PlmStatus
-encode(const PlmExplainTask *task, const PlmModel *model, PlmArena *arena, PlmWorker *worker, PlmExplanation *x, PlmError *err)
+PlmStatus
+plm_explain_encode(const PlmExplainTask *task, const PlmModel *model, PlmArena *arena, PlmWorker *worker, PlmExplanation *x, PlmError *err)
 {
 	PlmText		text;
 
@@ -350,6 +350,18 @@ explain(Path *p, PlmError *err)
 
 /* ---- from outside ---- */
 
+PlmStatus
+plm_explain_possible(const PlmModel *model, const PlmExplainTask *task, PlmError *err)
+{
+	if (task->along != NULL)
+		return plm_embed_possible(model, err);
+	if (!plm_model_can(model, PLM_TASK_CLASSIFICATION))
+		return plm_fail(err, PLM_EARG, 0, "the model has no sequence classification head");
+	if (task->label < 0 || task->label >= model->config.labels)
+		return plm_fail(err, PLM_EARG, 0, "the model has no label %" PRId32, task->label);
+	return PLM_OK;
+}
+
 static PlmStatus
 check(const PlmModel *model, const PlmExplainTask *task, PlmError *err)
 {
@@ -360,13 +372,7 @@ check(const PlmModel *model, const PlmExplainTask *task, PlmError *err)
 		plm_fail(err, PLM_EARG, 0, "the model's tokenizer has no mask token");
 		return plm_hint(err, "Explain against the empty text.");
 	}
-	if (task->along != NULL)
-		return plm_embed_possible(model, err);
-	if (!plm_model_can(model, PLM_TASK_CLASSIFICATION))
-		return plm_fail(err, PLM_EARG, 0, "the model has no sequence classification head");
-	if (task->label < 0 || task->label >= model->config.labels)
-		return plm_fail(err, PLM_EARG, 0, "the model has no label %" PRId32, task->label);
-	return PLM_OK;
+	return plm_explain_possible(model, task, err);
 }
 
 PlmStatus
@@ -382,7 +388,7 @@ plm_explain(PlmExplainer *e, const PlmExplainTask *task, const PlmOptions *optio
 
 	memset(out, 0, sizeof(*out));
 	PLM_TRY(check(e->model, task, err));
-	PLM_TRY(encode(task, e->model, arena, &worker, out, err));
+	PLM_TRY(plm_explain_encode(task, e->model, arena, &worker, out, err));
 	p.bend = p.gated ? 2 / (double) out->encoding.n : 0;
 	/* Three quarters of what the weights leave are the steps'. */
 	plm_arena_beside(&work, &e->arena);
@@ -437,7 +443,7 @@ plm_explain_pooling(const PlmModel *model, const PlmExplainTask *task, const Plm
 		plm_fail(err, PLM_EUNSUPPORTED, 0, "the score is not a sum over tokens: the model's vector is not the mean of its tokens");
 		return plm_hint(err, "Explain against the empty text.");
 	}
-	PLM_TRY(encode(task, model, arena, &worker, out, err));
+	PLM_TRY(plm_explain_encode(task, model, arena, &worker, out, err));
 	batch = plm_batch_of_one(&out->encoding, offsets);
 	plm_arena_init(&work, options->hook, options->memory_limit);
 	status = share(model, task, &batch, &work, &worker, out, err);

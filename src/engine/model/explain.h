@@ -51,6 +51,12 @@ struct PlmExplainer
 	PlmSteps	steps;
 };
 
+/* Can the model answer what is asked? */
+PlmStatus	plm_explain_possible(const PlmModel *model, const PlmExplainTask *task, PlmError *err);
+/* The task's tokens as the model sees them, which of them are the side's, and contributions of zero; in the arena. */
+PlmStatus	plm_explain_encode(const PlmExplainTask *task, const PlmModel *model, PlmArena *arena, PlmWorker *worker,
+							   PlmExplanation *x, PlmError *err);
+
 /* Room in e->steps for `most` steps, or as many as the explainer's limit allows. */
 PlmStatus	plm_steps_fit(PlmExplainer *e, int64_t most, int64_t tokens, bool gated, PlmError *err);
 /* From sum and gates of e->steps.n steps to value, back.dx and dgates; sum is used up.  arena: for what is over then. */

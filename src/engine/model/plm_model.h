@@ -156,4 +156,11 @@ PlmStatus	plm_explain(PlmExplainer *explainer, const PlmExplainTask *task, const
 PlmStatus	plm_explain_pooling(const PlmModel *model, const PlmExplainTask *task, const PlmOptions *options, PlmArena *arena,
 								PlmExplanation *out, PlmError *err);
 
+/*
+ * A baseline: attention rollout, the share of each token in what the head reads.  Contributions (n) of all tokens add up to 1 and say
+ * nothing of the number itself: value and base are 0, error is NaN.  For models of any precision.
+ */
+PlmStatus	plm_explain_attention(const PlmModel *model, const PlmExplainTask *task, const PlmOptions *options, PlmArena *arena,
+								  PlmExplanation *out, PlmError *err);
+
 #endif							/* PLM_MODEL_H */
