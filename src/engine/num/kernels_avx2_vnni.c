@@ -30,7 +30,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 			__m256i		b0 = _mm256_loadu_si256((const __m256i *) w);
 			__m256i		b1 = _mm256_loadu_si256((const __m256i *) (w + 32));
 
-			__builtin_prefetch(w + 2048);
+			__builtin_prefetch(w + PLM_PREFETCH);
 #pragma GCC unroll 6
 			for (int r = 0; r < R; r++)
 			{

@@ -32,8 +32,8 @@ bf16_pass(const PlmTile *t, const int R, const int P, int panel)
 #pragma GCC unroll 8
 		for (int j = 0; j < P * 2; j++)
 			b[j] = _mm512_loadu_si512(w + (size_t) (j / 2) * t->panel_stride + j % 2 * 64);
-		__builtin_prefetch(w + 2048);
-		__builtin_prefetch(w + 2048 + 64);
+		__builtin_prefetch(w + PLM_PREFETCH);
+		__builtin_prefetch(w + PLM_PREFETCH + 64);
 #pragma GCC unroll 12
 		for (int r = 0; r < R; r++)
 		{

@@ -32,8 +32,8 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 			__m512i		b0 = _mm512_loadu_si512(w);
 			__m512i		b1 = _mm512_loadu_si512(w + 64);
 
-			__builtin_prefetch(w + 2048);
-			__builtin_prefetch(w + 2048 + 64);
+			__builtin_prefetch(w + PLM_PREFETCH);
+			__builtin_prefetch(w + PLM_PREFETCH + 64);
 #pragma GCC unroll 12
 			for (int r = 0; r < R; r++)
 			{
