@@ -209,11 +209,12 @@ bench-train: build/bench/bench_train
 build/bench/%.o: test/bench/%.c
 	@mkdir -p $(dir $@)
 	$(bench_cc) -c -o $@ $<
+build/bench/peer_sql.o: bench_cc += -I$(shell $(PG_CONFIG) --includedir)
 build/bench/random_model.o: test/unit/random_model.c
 	@mkdir -p $(dir $@)
 	$(bench_cc) -c -o $@ $<
 $(bench_bin): build/bench/%: build/bench/%.o $(bench_help) build/bench/random_model.o $(engine_obj)
-	$(bench_cc) -o $@ $^ $(san_libs)
+	$(bench_cc) -o $@ $^ $(san_libs) -L$(shell $(PG_CONFIG) --libdir) -lpq
 -include $(wildcard build/bench/*.d)
 
 # ---- style ----

@@ -18,8 +18,12 @@ COMMENT ON FUNCTION count_tokens(text, text) IS
 
 -- ---- embeddings ----
 
+-- A text's COST makes 50 units of the planner, some half a millisecond: enough for parallel plans and for cheaper conditions to come
+-- first, and 2,000 calls before a plan is worth JIT's 50 milliseconds (jit_above_cost), which a table that was never analyzed would
+-- else be thought to need for a handful of rows.
+
 CREATE FUNCTION embed(model text, input text, kind text DEFAULT 'document') RETURNS real[]
-	AS 'MODULE_PATHNAME', 'product_llm_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000;
+	AS 'MODULE_PATHNAME', 'product_llm_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000;
 COMMENT ON FUNCTION embed(text, text, text) IS
 	'unit-length embedding of a text; kind ''query'' or ''document'' chooses the prefix that the model prescribes';
 
@@ -29,13 +33,13 @@ COMMENT ON FUNCTION batch_support(internal) IS
 	'planner support: rows and cost of a function over an array of texts follow the length of the array';
 
 CREATE FUNCTION embed(model text, inputs text[], kind text DEFAULT 'document') RETURNS SETOF real[]
-	AS 'MODULE_PATHNAME', 'product_llm_embed_array' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100
+	AS 'MODULE_PATHNAME', 'product_llm_embed_array' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200000 ROWS 100
 	SUPPORT batch_support;
 COMMENT ON FUNCTION embed(text, text[], text) IS
 	'unit-length embeddings of many texts, in the order of unnest(inputs), NULL for NULL; uses product_llm.threads';
 
 CREATE FUNCTION embed(input text) RETURNS real[]
-	AS 'MODULE_PATHNAME', 'product_llm_embed_default' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000;
+	AS 'MODULE_PATHNAME', 'product_llm_embed_default' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20000;
 COMMENT ON FUNCTION embed(text) IS
 	'unit-length embedding of a text by the model that product_llm.default_model names';
 
@@ -68,13 +72,13 @@ COMMENT ON FUNCTION score(text, text, real[]) IS
 	'cosine of the query''s embedding and a stored one; the query is embedded once a statement';
 
 CREATE FUNCTION score(model text, query text, document text) RETURNS real
-	AS 'MODULE_PATHNAME', 'product_llm_score_document' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000;
+	AS 'MODULE_PATHNAME', 'product_llm_score_document' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000;
 COMMENT ON FUNCTION score(text, text, text) IS
 	'how well a document answers a query: the ranking head''s score if the model has one, else the cosine of the embeddings';
 
 CREATE FUNCTION rerank(model text, query text, documents text[])
 	RETURNS TABLE (ordinal integer, score real)
-	AS 'MODULE_PATHNAME', 'product_llm_rerank' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000 ROWS 100
+	AS 'MODULE_PATHNAME', 'product_llm_rerank' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200000 ROWS 100
 	SUPPORT batch_support;
 COMMENT ON FUNCTION rerank(text, text, text[]) IS
 	'documents by score(model, query, document), best first; ordinal is the place in the array from 1; NULL documents come last with a NULL score';
@@ -83,18 +87,18 @@ COMMENT ON FUNCTION rerank(text, text, text[]) IS
 
 CREATE FUNCTION classify(model text, input text)
 	RETURNS TABLE (label text, probability real)
-	AS 'MODULE_PATHNAME', 'product_llm_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000 ROWS 5;
+	AS 'MODULE_PATHNAME', 'product_llm_classify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000 ROWS 5;
 COMMENT ON FUNCTION classify(text, text) IS
 	'labels of the model''s classification head, best first; a regression model gives its value';
 
 CREATE FUNCTION classify_zero_shot(model text, input text, labels text[])
 	RETURNS TABLE (label text, probability real)
-	AS 'MODULE_PATHNAME', 'product_llm_classify_zero_shot' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000 ROWS 10;
+	AS 'MODULE_PATHNAME', 'product_llm_classify_zero_shot' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000 ROWS 10;
 COMMENT ON FUNCTION classify_zero_shot(text, text, text[]) IS
 	'the given labels by likeness to the text, best first: softmax over 20 times the cosine';
 
 CREATE FUNCTION fill_mask(model text, input text, top integer DEFAULT 5)
 	RETURNS TABLE (token text, probability real, filled text)
-	AS 'MODULE_PATHNAME', 'product_llm_fill_mask' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000 ROWS 5;
+	AS 'MODULE_PATHNAME', 'product_llm_fill_mask' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000 ROWS 5;
 COMMENT ON FUNCTION fill_mask(text, text, integer) IS
 	'the likeliest tokens for the [MASK] in a text, and the text with each';

@@ -95,6 +95,49 @@ plmpg_hook(MemoryContext context)
 	return (PlmHook) {context_alloc, context_release, stop_requested, context};
 }
 
+/*
+ * Memory that stays between calls.  The server's contexts give large blocks back to the system at once, and a call for one text would
+ * spend more time in page faults for its workspace than in anything else here.  Only touched pages count.
+ */
+#define KEPT_BYTES ((size_t) 2 * 1024 * 1024)
+
+static struct
+{
+	char	   *memory;			/* (KEPT_BYTES); NULL: not yet taken */
+	size_t		used;
+} kept;
+
+static void *
+kept_alloc(void *arg, size_t bytes)
+{
+	size_t		need = MAXALIGN(bytes);
+	void	   *ptr;
+
+	if (kept.memory == NULL && bytes <= KEPT_BYTES)
+		kept.memory = MemoryContextAllocExtended(TopMemoryContext, KEPT_BYTES, MCXT_ALLOC_NO_OOM);
+	if (kept.memory == NULL || bytes > KEPT_BYTES || need > KEPT_BYTES - kept.used)
+		return context_alloc(arg, bytes);
+	ptr = kept.memory + kept.used;
+	kept.used += need;
+	return ptr;
+}
+
+/* Arenas give back the newest first. */
+static void
+kept_release(void *arg, void *ptr)
+{
+	if (kept.memory != NULL && (char *) ptr >= kept.memory && (char *) ptr < kept.memory + KEPT_BYTES)
+		kept.used = (char *) ptr - kept.memory;
+	else
+		context_release(arg, ptr);
+}
+
+PlmHook
+plmpg_call_hook(MemoryContext context)
+{
+	return (PlmHook) {kept_alloc, kept_release, stop_requested, context};
+}
+
 void
 plmpg_arena(PlmArena *arena, PlmHook *hook)
 {

@@ -94,7 +94,7 @@ plmpg_slice_end(PlmpgSlice *slice)
 void
 plmpg_embed(const PlmpgModel *model, int64 n, const PlmInput *inputs, PlmKind kind, float *out)
 {
-	PlmHook		hook = plmpg_hook(CurrentMemoryContext);
+	PlmHook		hook = plmpg_call_hook(CurrentMemoryContext);
 	PlmOptions	options = plmpg_options(&hook);
 	PlmError	err = {0};
 
@@ -104,7 +104,7 @@ plmpg_embed(const PlmpgModel *model, int64 n, const PlmInput *inputs, PlmKind ki
 void
 plmpg_logits(const PlmpgModel *model, int64 n, const PlmInput *inputs, float *out)
 {
-	PlmHook		hook = plmpg_hook(CurrentMemoryContext);
+	PlmHook		hook = plmpg_call_hook(CurrentMemoryContext);
 	PlmOptions	options = plmpg_options(&hook);
 	PlmError	err = {0};
 

@@ -16,8 +16,8 @@
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 
-/* Cost of one text of usual length, in units of cpu_operator_cost: as embed(model, input) declares it. */
-#define TEXT_COST 100000.0
+/* Cost of one text of usual length, in units of cpu_operator_cost: as embed(model, input) declares it (sql/30_text.sql says why). */
+#define TEXT_COST 20000.0
 
 /* The text[] argument of a function call, or NULL. */
 static Node *

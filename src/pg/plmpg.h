@@ -37,6 +37,12 @@ void		plmpg_check(PlmStatus status, const PlmError *err);
 /* A hook over a memory context: NO_OOM|HUGE allocation, stop on a pending cancel that may be served. */
 PlmHook		plmpg_hook(MemoryContext context);
 
+/*
+ * The same for an engine call that gives back all it took before it returns, as plm_embed() does: what fits comes from memory that this
+ * backend keeps, the rest from the context.
+ */
+PlmHook		plmpg_call_hook(MemoryContext context);
+
 /* An arena over the current memory context, bounded by product_llm.memory_limit; hook must outlive it. */
 void		plmpg_arena(PlmArena *arena, PlmHook *hook);
 

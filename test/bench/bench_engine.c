@@ -9,6 +9,9 @@
  * round, and a figure is the median of rounds.  Every peer's embeddings are compared with ours first.  Our engine is given texts and
  * tokenizes them, peers are given ids.
  *
+ * "Microseconds more" of embed(text): a prepared statement's time, from sending it over a Unix socket to its row, less the engine's in process;
+ * beside it stands what a prepared statement takes that computes nothing.
+ *
  * Percentages are of the peak that this run measured for the precision, of one core for one thread, of two for two.
  *
  * BENCH_SCALE=0.1      a tenth of W2's texts (BERT-base takes a quarter of them anyway)
@@ -17,7 +20,7 @@
  * BENCH_THREADS=1      one thread only
  * BENCH_CLOCK=cpu      one-thread figures by processor time, for a machine that others use too; two threads stay by the wall's
  * BENCH_SVG=PATH       a chart
- * BENCH_SQL=FOLDER     through SQL too: psql connects as the environment says, the server reads models from new folders in this one
+ * BENCH_SQL=FOLDER     through SQL too: it connects as the environment says, the server reads models from new folders in this one
  */
 #include "peak.h"
 
@@ -30,6 +33,7 @@
 #include "../unit/random_model.h"
 #include "chart.h"
 #include "onnx.h"
+#include "peer.h"
 #include "peer_sql.h"
 
 #define MAX_ROUNDS 15
@@ -58,6 +62,7 @@ typedef struct Figures
 	double		took[LOADS][2];	/* [W1, W2, W3][threads - 1] */
 	double		p99;			/* of W1 */
 	double		bytes;			/* private, with the model loaded */
+	double		floor;			/* of a statement through SQL that computes nothing, beside W1 */
 } Figures;
 
 typedef struct Bench
@@ -72,6 +77,7 @@ typedef struct Bench
 	float	   *out;			/* (n,width) of the load in work */
 	float	   *theirs;
 	Peer		peer[CASES];
+	SqlPeer		sql[CASES];
 	Figures		figures[CASES];
 	double		peak[PLM_PRECISIONS];
 } Bench;
@@ -128,8 +134,8 @@ open_models(Bench *b)
 		if (!random_model_files(&spec, &b->arena, &files))
 			die("model", "out of memory");
 		snprintf(folder, sizeof(folder), "%s/%s-%s", getenv("BENCH_SQL"), b->shape->name, plm_precision_name(cases[c].precision));
-		sql_start(&b->peer[c], strrchr(folder, '/') + 1, &files.set, folder, b->load, LOADS);
-		sql_embedding(&b->peer[c], b->theirs, b->shape->width);
+		sql_start(&b->sql[c], strrchr(folder, '/') + 1, &files.set, folder, b->load, LOADS);
+		sql_embedding(&b->sql[c], b->theirs, b->shape->width);
 		load_run(b->model[cases[c].precision].model, &b->load[0], 1, 1, b->out);
 		if (memcmp(b->out, b->theirs, (size_t) b->shape->width * sizeof(float)) != 0)
 			die(cases[c].name, "its embedding is not the engine's, bit for bit");
@@ -235,7 +241,7 @@ measure(Bench *b, int w, int threads)
 {
 	const Load *load = &b->load[w];
 	int			times = w == 0 ? 40 : 1;
-	double		took[CASES][MAX_ROUNDS], p99[CASES][MAX_ROUNDS];
+	double		took[CASES][MAX_ROUNDS], p99[CASES][MAX_ROUNDS], floors[CASES][MAX_ROUNDS] = {{0}};
 	char		path[512], name[16], answer[64];
 
 	snprintf(name, sizeof(name), "w%d.bin", w + 1);
@@ -243,8 +249,8 @@ measure(Bench *b, int w, int threads)
 	{
 		if (c < SQL_F32)
 			load_run(b->model[cases[c].precision].model, load, threads, 1, b->out);
-		else if (c < ORT_F32 && b->peer[c].pid != 0)
-			sql_threads(&b->peer[c], threads);
+		else if (c < ORT_F32 && b->sql[c].connection != NULL)
+			sql_threads(&b->sql[c], threads);
 		else if (b->peer[c].pid != 0)
 		{
 			if (!peer_ask(&b->peer[c], "load", path_of(b, name, path, sizeof(path)), answer, sizeof(answer)))
@@ -260,8 +266,12 @@ measure(Bench *b, int w, int threads)
 
 			if (c < SQL_F32)
 				t = load_run(b->model[cases[c].precision].model, load, threads, times, b->out);
-			else if (c < ORT_F32 && b->peer[c].pid != 0)
-				t = sql_run(&b->peer[c], w, times);
+			else if (c < ORT_F32 && b->sql[c].connection != NULL)
+			{
+				t = sql_run(&b->sql[c], SQL_FLOOR, times);
+				floors[c][r] = b->by_cpu && threads == 1 ? t.cpu : t.p50;
+				t = sql_run(&b->sql[c], w, times);
+			}
 			else if (b->peer[c].pid != 0 && !peer_run(&b->peer[c], times, &t))
 				die(cases[c].name, "ended");
 			took[c][r] = b->by_cpu && threads == 1 ? t.cpu : t.p50;
@@ -271,7 +281,10 @@ measure(Bench *b, int w, int threads)
 	{
 		b->figures[c].took[w][threads - 1] = median_of(took[c], b->rounds);
 		if (w == 0)
+		{
 			b->figures[c].p99 = median_of(p99[c], b->rounds);
+			b->figures[c].floor = median_of(floors[c], b->rounds);
+		}
 	}
 }
 
@@ -373,7 +386,7 @@ print_bars(const Bench *b)
 
 		snprintf(what, sizeof(what), "embed(text[]) %s over the engine", plm_precision_name(cases[c].precision));
 		print_bar(what, speed(b, c, 1, 1) / speed(b, ours, 1, 1), 0.95, 0.98, false);
-		snprintf(what, sizeof(what), "embed(text) %s, microseconds more", plm_precision_name(cases[c].precision));
+		snprintf(what, sizeof(what), "embed(text) %s, us more (empty statement: %.0f)", plm_precision_name(cases[c].precision), 1e6 * f[c].floor);
 		print_bar(what, 1e6 * (f[c].took[0][0] - f[ours].took[0][0]), 60, 25, true);
 	}
 }
@@ -422,8 +435,8 @@ main(int argc, char **argv)
 		groups += 2;
 		for (int p = 0; p < PLM_PRECISIONS; p++)
 			test_model_close(&b.model[p]);
-		peer_stop(&b.peer[SQL_F32]);
-		peer_stop(&b.peer[SQL_INT8]);
+		for (int c = SQL_F32; c <= SQL_INT8; c++)
+			sql_stop(&b.sql[c]);
 		plm_arena_free(&b.arena);
 		free(b.folder);
 	}

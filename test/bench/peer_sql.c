@@ -1,33 +1,40 @@
 /*
- * peer_sql.c -- the contract is in peer_sql.h.  psql's \timing is the clock: from the statement's sending to its result.
+ * peer_sql.c -- the contract is in peer_sql.h.  The clock runs from a statement's sending to its last row.
  */
 #include "peer_sql.h"
 
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define LINE_BYTES 65536
-
-static pid_t backend;			/* of the connection that was asked last */
-static char line[LINE_BYTES];
-static char query[512];			/* that embeds load 0, the same for all connections */
+#include <time.h>
 
 static void
-fail(const char *what)
+fail(const char *what, const char *why)
 {
-	fprintf(stderr, "bench: through SQL: %s\n", what);
+	fprintf(stderr, "bench: through SQL: %s: %s\n", what, why);
 	exit(1);
 }
 
-/* Send a statement, which must give one line; the answer is in `line`. */
-static void
-ask(Peer *peer, const char *statement)
+/* The result, which must have rows or be a command's. */
+static PGresult *
+checked(SqlPeer *peer, PGresult *result, const char *what)
 {
-	if (fprintf(peer->to, "%s\n", statement) < 0 || fflush(peer->to) != 0 || fgets(line, sizeof(line), peer->from) == NULL)
-		fail(statement);
-	line[strcspn(line, "\n")] = '\0';
+	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
+		fail(what, PQerrorMessage(peer->connection));
+	return result;
+}
+
+static void
+run(SqlPeer *peer, const char *statement)
+{
+	PQclear(checked(peer, PQexec(peer->connection, statement), statement));
+}
+
+static void
+prepare(SqlPeer *peer, const char *name, const char *statement)
+{
+	PQclear(checked(peer, PQprepare(peer->connection, name, statement, 0, NULL), statement));
 }
 
 static void
@@ -53,63 +60,85 @@ write_files(const PlmFileSet *files, const char *folder)
 		f = fopen(path, "wb");
 		if (data == NULL || f == NULL || s->read(s->arg, 0, s->size, data, &err) != PLM_OK || fwrite(data, 1, s->size, f) != s->size ||
 			fclose(f) != 0)
-			fail(path);
+			fail(path, "cannot be written");
 		free(data);
 	}
 }
 
 /* The texts consist of letters and spaces: nothing needs quoting. */
 static void
-send_load(Peer *peer, int w, const Load *load)
+send_load(SqlPeer *peer, int w, const Load *load)
 {
-	fprintf(peer->to, "CREATE TEMP TABLE load%d AS SELECT ARRAY[", w);
+	size_t		room = 128, len = 0;
+	char	   *statement;
+
 	for (int64_t i = 0; i < load->n; i++)
-		fprintf(peer->to, "%s'%.*s'", i > 0 ? "," : "", (int) load->inputs[i].first.len, load->inputs[i].first.data);
-	fprintf(peer->to, "]::text[] AS texts;\n");
+		room += load->inputs[i].first.len + 3;
+	statement = malloc(room);
+	if (statement == NULL)
+		exit(1);
+	len += (size_t) sprintf(statement, "CREATE TEMP TABLE load%d AS SELECT ARRAY[", w);
+	for (int64_t i = 0; i < load->n; i++)
+		len += (size_t) sprintf(statement + len, "%s'%.*s'", i > 0 ? "," : "", (int) load->inputs[i].first.len, load->inputs[i].first.data);
+	sprintf(statement + len, "]::text[] AS texts");
+	run(peer, statement);
+	free(statement);
 }
 
 void
-sql_start(Peer *peer, const char *model, const PlmFileSet *files, const char *folder, const Load *loads, int n)
+sql_start(SqlPeer *peer, const char *model, const PlmFileSet *files, const char *folder, const Load *loads, int n)
 {
-	char	   *argv[] = {"psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres", NULL};
-	char		statement[1024];
+	char		statement[1024], name[16];
 
 	write_files(files, folder);
-	if (!peer_spawn(peer, argv))
-		fail("psql");
-	fprintf(peer->to, "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS product_llm; SET search_path = product_llm, public;\n");
-	snprintf(statement, sizeof(statement), "SELECT 'loaded' FROM (SELECT load_model('%s', '%s')) AS l;", model, folder);
-	ask(peer, statement);
+	peer->connection = PQconnectdb("dbname=postgres");
+	if (PQstatus(peer->connection) != CONNECTION_OK)
+		fail("connection", PQerrorMessage(peer->connection));
+	peer->backend = PQbackendPID(peer->connection);
+	run(peer, "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS product_llm; SET search_path = product_llm, public");
+	snprintf(statement, sizeof(statement), "SELECT load_model('%s', '%s')", model, folder);
+	run(peer, statement);
 	for (int w = 0; w < n; w++)
 		send_load(peer, w, &loads[w]);
-	fprintf(peer->to, "PREPARE one (text) AS SELECT cardinality(embed('%s', $1));\n", model);
+	prepare(peer, "floor", "SELECT 1 + cardinality($1::text[])");
+	snprintf(statement, sizeof(statement), "SELECT cardinality(embed('%s', $1))", model);
+	prepare(peer, "many0", statement);
 	for (int w = 1; w < n; w++)
-		fprintf(peer->to, "PREPARE many%d AS SELECT count(e) FROM load%d, embed('%s', texts) AS e;\n", w, w, model);
-	snprintf(statement, sizeof(statement), "PREPARE vector AS SELECT embed('%s', texts[1]) FROM load0;\nSELECT pg_backend_pid();", model);
-	ask(peer, statement);
-	snprintf(query, sizeof(query), "EXECUTE one ('%.*s');", (int) loads[0].inputs[0].first.len, loads[0].inputs[0].first.data);
-	ask(peer, query);
+	{
+		snprintf(name, sizeof(name), "many%d", w);
+		snprintf(statement, sizeof(statement), "SELECT count(e) FROM load%d, embed('%s', texts) AS e", w, model);
+		prepare(peer, name, statement);
+	}
+	snprintf(peer->query, sizeof(peer->query), "%.*s", (int) loads[0].inputs[0].first.len, loads[0].inputs[0].first.data);
+	snprintf(statement, sizeof(statement), "SELECT embed('%s', $1)", model);
+	prepare(peer, "vector", statement);
 }
 
 void
-sql_threads(Peer *peer, int threads)
+sql_stop(SqlPeer *peer)
 {
-	char		statement[96];
+	PQfinish(peer->connection);
+	*peer = (SqlPeer) {0};
+}
 
-	snprintf(statement, sizeof(statement), "SET product_llm.threads = %d; SELECT pg_backend_pid();", threads);
-	ask(peer, statement);
-	backend = (pid_t) atoi(line);
+void
+sql_threads(SqlPeer *peer, int threads)
+{
+	char		statement[64];
+
+	snprintf(statement, sizeof(statement), "SET product_llm.threads = %d", threads);
+	run(peer, statement);
 }
 
 /* Seconds that the server's process has computed, its main thread alone. */
 static double
-server_cpu(void)
+server_cpu(const SqlPeer *peer)
 {
 	char		path[64];
 	double		ns = 0;
 	FILE	   *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int) backend);
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", peer->backend);
 	f = fopen(path, "r");
 	if (f != NULL && fscanf(f, "%lf", &ns) != 1)
 		ns = 0;
@@ -118,33 +147,37 @@ server_cpu(void)
 	return ns * 1e-9;
 }
 
+static double
+wall_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
 Timing
-sql_run(Peer *peer, int w, int times)
+sql_run(SqlPeer *peer, int w, int times)
 {
 	double	   *wall = malloc((size_t) times * sizeof(double));
 	double	   *cpu = malloc((size_t) times * sizeof(double));
-	char		many[64];
-	const char *statement = w == 0 ? query : many;
+	const char *values[] = {w == SQL_FLOOR ? "{a}" : peer->query};
+	int			parameters = w <= 0 ? 1 : 0;
+	char		name[16] = "floor";
 	Timing		t;
 
 	if (wall == NULL || cpu == NULL)
 		exit(1);
-	fprintf(peer->to, "\\timing on\n");
-	ask(peer, "SELECT pg_backend_pid();");
-	backend = (pid_t) atoi(line);
-	if (fgets(line, sizeof(line), peer->from) == NULL)
-		fail("no timing");
-	snprintf(many, sizeof(many), "EXECUTE many%d;", w);
+	if (w != SQL_FLOOR)
+		snprintf(name, sizeof(name), "many%d", w);
 	for (int i = 0; i < times; i++)
 	{
-		cpu[i] = -server_cpu();
-		ask(peer, statement);
-		if (fgets(line, sizeof(line), peer->from) == NULL || sscanf(line, "Time: %lf ms", &wall[i]) != 1)
-			fail("no timing");
-		wall[i] *= 1e-3;
-		cpu[i] += server_cpu();
+		cpu[i] = -server_cpu(peer);
+		wall[i] = -wall_clock();
+		PQclear(checked(peer, PQexecPrepared(peer->connection, name, parameters, values, NULL, NULL, 1), name));
+		wall[i] += wall_clock();
+		cpu[i] += server_cpu(peer);
 	}
-	fprintf(peer->to, "\\timing off\n");
 	t.p50 = median_of(wall, times);
 	t.p99 = wall[times * 99 / 100];
 	t.cpu = median_of(cpu, times);
@@ -154,13 +187,15 @@ sql_run(Peer *peer, int w, int times)
 }
 
 void
-sql_embedding(Peer *peer, float *out, int64_t width)
+sql_embedding(SqlPeer *peer, float *out, int64_t width)
 {
-	char	   *at = line;
+	const char *values[] = {peer->query};
+	PGresult   *result = checked(peer, PQexecPrepared(peer->connection, "vector", 1, values, NULL, NULL, 0), "vector");
+	char	   *at = PQgetvalue(result, 0, 0);
 
-	ask(peer, "EXECUTE vector;");
 	for (int64_t i = 0; i < width; i++)
 		out[i] = strtof(at + 1, &at);
 	if (*at != '}')
-		fail("the embedding is cut");
+		fail("the embedding", "it is cut");
+	PQclear(result);
 }

@@ -60,6 +60,19 @@ SET LOCAL parallel_tuple_cost = 0.1;
 SELECT plan_has($$SELECT id FROM plan_goods WHERE (embed('shop-mini', title))[1] > 0$$, 'Parallel Seq Scan') AS parallel;
 COMMIT;
 
+-- A handful of texts in a table that was never analyzed is not worth JIT.
+CREATE TABLE plan_fresh (title text);
+INSERT INTO plan_fresh VALUES ('red cup'), ('blue lamp');
+DO $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) SELECT product_llm.embed(''shop-mini'', title) FROM plan_fresh' INTO plan;
+	IF (plan->0->'Plan'->>'Total Cost')::float >= current_setting('jit_above_cost')::float THEN
+		RAISE WARNING 'two texts cost %', plan->0->'Plan'->>'Total Cost';
+	END IF;
+END $$;
+
 -- Rows and cost of the batch forms follow the array.
 SELECT plan_has($$SELECT * FROM embed('shop-mini', array_fill('x'::text, ARRAY[7]))$$, 'rows=7 ') AS seven_rows,
 	   plan_has($$SELECT * FROM rerank('shop-mini', 'q', ARRAY['a', 'b', 'c'])$$, 'rows=3 ') AS three_rows;

@@ -2,10 +2,11 @@
  * kernels_avx2.c -- row kernels and tiles for AVX2 with FMA.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "kernels_lanes256.h"
 
 typedef __m256 VF;
 
@@ -80,30 +81,12 @@ v_least(VF x)
 
 const PlmRowKernels plm_row_avx2 = ROW_KERNELS;
 
+#define TILE(R) tile_strips(t, R, R == 1 ? 2 : 1, R <= 2 ? 4 : 2)
+
 void
 plm_tile_f32_avx2(const PlmTile *t)
 {
-	switch (t->rows)
-	{
-		case 1:
-			tile_strips(t, 1, 2, 4);
-			break;
-		case 2:
-			tile_strips(t, 2, 1, 4);
-			break;
-		case 3:
-			tile_strips(t, 3, 1, 2);
-			break;
-		case 4:
-			tile_strips(t, 4, 1, 2);
-			break;
-		case 5:
-			tile_strips(t, 5, 1, 2);
-			break;
-		default:
-			tile_strips(t, 6, 1, 2);
-			break;
-	}
+	ROWS_CASES(t->rows, 6, TILE)
 }
 
 /*
@@ -159,31 +142,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_avx2(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	for (int half = 0; half < 2; half++, panel += 64, acc += 16)
-		switch (rows)
-		{
-			case 1:
-				int8_pass(1, units, x, block_units, panel, acc);
-				break;
-			case 2:
-				int8_pass(2, units, x, block_units, panel, acc);
-				break;
-			case 3:
-				int8_pass(3, units, x, block_units, panel, acc);
-				break;
-			default:
-				int8_pass(4, units, x, block_units, panel, acc);
-				break;
-		}
-}
-
-/* Sums of the lanes of each of four. */
-static inline __m128i
-sum_lanes(const __m256i *sum)
-{
-	__m256i		h = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
-
-	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+	INT8_TILE(2, 4);
 }
 
 /* Bytes are widened to 16 bits: vpmaddubsw would saturate. */

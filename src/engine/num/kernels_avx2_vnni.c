@@ -4,10 +4,11 @@
  * For processors that have no AVX-512.  Written as assembly for the reason that stands in kernels_avx512_vnni.c.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "kernels_lanes256.h"
 
 #define DOT_INT8(sum, a, b) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x" (sum) : "x" (a), "x" (b))
 
@@ -29,7 +30,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 			__m256i		b0 = _mm256_loadu_si256((const __m256i *) w);
 			__m256i		b1 = _mm256_loadu_si256((const __m256i *) (w + 32));
 
-			__builtin_prefetch(w + 2048);
+			__builtin_prefetch(w + PLM_PREFETCH);
 #pragma GCC unroll 6
 			for (int r = 0; r < R; r++)
 			{
@@ -53,37 +54,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_avx2_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	for (int half = 0; half < 2; half++, panel += 64, acc += 16)
-		switch (rows)
-		{
-			case 1:
-				int8_pass(1, units, x, block_units, panel, acc);
-				break;
-			case 2:
-				int8_pass(2, units, x, block_units, panel, acc);
-				break;
-			case 3:
-				int8_pass(3, units, x, block_units, panel, acc);
-				break;
-			case 4:
-				int8_pass(4, units, x, block_units, panel, acc);
-				break;
-			case 5:
-				int8_pass(5, units, x, block_units, panel, acc);
-				break;
-			default:
-				int8_pass(6, units, x, block_units, panel, acc);
-				break;
-		}
-}
-
-/* Sums of the lanes of each of four. */
-static inline __m128i
-sum_lanes(const __m256i *sum)
-{
-	__m256i		h = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
-
-	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+	INT8_TILE(2, 6);
 }
 
 static inline __attribute__((always_inline)) void

@@ -2,6 +2,7 @@
  * kernels_avx512.c -- row kernels and tiles for AVX-512 F, BW, DQ, VL.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__x86_64__)
 
@@ -52,48 +53,12 @@ v_neg_if(VF x, VF s)
 
 const PlmRowKernels plm_row_avx512 = ROW_KERNELS;
 
+#define TILE(R) tile_strips(t, R, R == 1 ? 4 : R <= 3 ? 2 : 1, 2)
+
 void
 plm_tile_f32_avx512(const PlmTile *t)
 {
-	switch (t->rows)
-	{
-		case 1:
-			tile_strips(t, 1, 4, 2);
-			break;
-		case 2:
-			tile_strips(t, 2, 2, 2);
-			break;
-		case 3:
-			tile_strips(t, 3, 2, 2);
-			break;
-		case 4:
-			tile_strips(t, 4, 1, 2);
-			break;
-		case 5:
-			tile_strips(t, 5, 1, 2);
-			break;
-		case 6:
-			tile_strips(t, 6, 1, 2);
-			break;
-		case 7:
-			tile_strips(t, 7, 1, 2);
-			break;
-		case 8:
-			tile_strips(t, 8, 1, 2);
-			break;
-		case 9:
-			tile_strips(t, 9, 1, 2);
-			break;
-		case 10:
-			tile_strips(t, 10, 1, 2);
-			break;
-		case 11:
-			tile_strips(t, 11, 1, 2);
-			break;
-		default:
-			tile_strips(t, 12, 1, 2);
-			break;
-	}
+	ROWS_CASES(t->rows, 12, TILE)
 }
 
 /*
@@ -149,38 +114,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_avx512(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	for (; rows >= 10; rows -= 10, x += 10 * PLM_X_LD * 4, acc += 10 * PLM_PANEL)
-		int8_pass(10, units, x, block_units, panel, acc);
-	switch (rows)
-	{
-		case 1:
-			int8_pass(1, units, x, block_units, panel, acc);
-			break;
-		case 2:
-			int8_pass(2, units, x, block_units, panel, acc);
-			break;
-		case 3:
-			int8_pass(3, units, x, block_units, panel, acc);
-			break;
-		case 4:
-			int8_pass(4, units, x, block_units, panel, acc);
-			break;
-		case 5:
-			int8_pass(5, units, x, block_units, panel, acc);
-			break;
-		case 6:
-			int8_pass(6, units, x, block_units, panel, acc);
-			break;
-		case 7:
-			int8_pass(7, units, x, block_units, panel, acc);
-			break;
-		case 8:
-			int8_pass(8, units, x, block_units, panel, acc);
-			break;
-		case 9:
-			int8_pass(9, units, x, block_units, panel, acc);
-			break;
-	}
+	INT8_TILE(1, 10);
 }
 
 /* Without VNNI: bytes are widened to 16 bits. */

@@ -5,6 +5,7 @@
  * through memory in the inner loop.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__x86_64__)
 
@@ -31,8 +32,8 @@ bf16_pass(const PlmTile *t, const int R, const int P, int panel)
 #pragma GCC unroll 8
 		for (int j = 0; j < P * 2; j++)
 			b[j] = _mm512_loadu_si512(w + (size_t) (j / 2) * t->panel_stride + j % 2 * 64);
-		__builtin_prefetch(w + 2048);
-		__builtin_prefetch(w + 2048 + 64);
+		__builtin_prefetch(w + PLM_PREFETCH);
+		__builtin_prefetch(w + PLM_PREFETCH + 64);
 #pragma GCC unroll 12
 		for (int r = 0; r < R; r++)
 		{
@@ -72,48 +73,12 @@ bf16_panels(const PlmTile *t, const int R, const int P)
 		bf16_pass(t, R, 1, panel);
 }
 
+#define TILE(R) bf16_panels(t, R, R == 1 ? 4 : R <= 3 ? 2 : 1)
+
 void
 plm_tile_bf16_avx512(const PlmTile *t)
 {
-	switch (t->rows)
-	{
-		case 1:
-			bf16_panels(t, 1, 4);
-			break;
-		case 2:
-			bf16_panels(t, 2, 2);
-			break;
-		case 3:
-			bf16_panels(t, 3, 2);
-			break;
-		case 4:
-			bf16_panels(t, 4, 1);
-			break;
-		case 5:
-			bf16_panels(t, 5, 1);
-			break;
-		case 6:
-			bf16_panels(t, 6, 1);
-			break;
-		case 7:
-			bf16_panels(t, 7, 1);
-			break;
-		case 8:
-			bf16_panels(t, 8, 1);
-			break;
-		case 9:
-			bf16_panels(t, 9, 1);
-			break;
-		case 10:
-			bf16_panels(t, 10, 1);
-			break;
-		case 11:
-			bf16_panels(t, 11, 1);
-			break;
-		default:
-			bf16_panels(t, 12, 1);
-			break;
-	}
+	ROWS_CASES(t->rows, 12, TILE)
 }
 
 void

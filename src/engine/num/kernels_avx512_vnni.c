@@ -5,6 +5,7 @@
  * through memory in the inner loop.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__x86_64__)
 
@@ -31,8 +32,8 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 			__m512i		b0 = _mm512_loadu_si512(w);
 			__m512i		b1 = _mm512_loadu_si512(w + 64);
 
-			__builtin_prefetch(w + 2048);
-			__builtin_prefetch(w + 2048 + 64);
+			__builtin_prefetch(w + PLM_PREFETCH);
+			__builtin_prefetch(w + PLM_PREFETCH + 64);
 #pragma GCC unroll 12
 			for (int r = 0; r < R; r++)
 			{
@@ -53,45 +54,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_vnni(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	switch (rows)
-	{
-		case 1:
-			int8_pass(1, units, x, block_units, panel, acc);
-			break;
-		case 2:
-			int8_pass(2, units, x, block_units, panel, acc);
-			break;
-		case 3:
-			int8_pass(3, units, x, block_units, panel, acc);
-			break;
-		case 4:
-			int8_pass(4, units, x, block_units, panel, acc);
-			break;
-		case 5:
-			int8_pass(5, units, x, block_units, panel, acc);
-			break;
-		case 6:
-			int8_pass(6, units, x, block_units, panel, acc);
-			break;
-		case 7:
-			int8_pass(7, units, x, block_units, panel, acc);
-			break;
-		case 8:
-			int8_pass(8, units, x, block_units, panel, acc);
-			break;
-		case 9:
-			int8_pass(9, units, x, block_units, panel, acc);
-			break;
-		case 10:
-			int8_pass(10, units, x, block_units, panel, acc);
-			break;
-		case 11:
-			int8_pass(11, units, x, block_units, panel, acc);
-			break;
-		default:
-			int8_pass(12, units, x, block_units, panel, acc);
-			break;
-	}
+	INT8_TILE(1, 12);
 }
 
 static inline __attribute__((always_inline)) void

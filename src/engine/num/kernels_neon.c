@@ -2,6 +2,7 @@
  * kernels_neon.c -- row kernels and tiles for 64-bit Arm.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__aarch64__)
 
@@ -100,30 +101,12 @@ v_least(VF x)
 const PlmRowKernels plm_row_neon = ROW_KERNELS;
 
 /* Six rows of four sums, four vectors of the panel and one of x are 29 registers of the 32. */
+#define TILE(R) tile_strips(t, R, 1, R <= 2 ? 8 : 4)
+
 void
 plm_tile_f32_neon(const PlmTile *t)
 {
-	switch (t->rows)
-	{
-		case 1:
-			tile_strips(t, 1, 1, 8);
-			break;
-		case 2:
-			tile_strips(t, 2, 1, 8);
-			break;
-		case 3:
-			tile_strips(t, 3, 1, 4);
-			break;
-		case 4:
-			tile_strips(t, 4, 1, 4);
-			break;
-		case 5:
-			tile_strips(t, 5, 1, 4);
-			break;
-		default:
-			tile_strips(t, 6, 1, 4);
-			break;
-	}
+	ROWS_CASES(t->rows, 6, TILE)
 }
 
 /*
@@ -173,22 +156,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_neon(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	for (int part = 0; part < 8; part++, panel += 16, acc += 4)
-		switch (rows)
-		{
-			case 1:
-				int8_pass(1, units, x, block_units, panel, acc);
-				break;
-			case 2:
-				int8_pass(2, units, x, block_units, panel, acc);
-				break;
-			case 3:
-				int8_pass(3, units, x, block_units, panel, acc);
-				break;
-			default:
-				int8_pass(4, units, x, block_units, panel, acc);
-				break;
-		}
+	INT8_TILE(8, 4);
 }
 
 static inline __attribute__((always_inline)) void

@@ -6,6 +6,7 @@
  * and 128 |w| are at most 128 * 127, K at most 65536, and what would wrap in between wraps back.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #if defined(__aarch64__)
 
@@ -69,22 +70,7 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 void
 plm_tile_int8_neon_dot(int rows, int64_t units, const uint8_t *x, int64_t block_units, const int8_t *panel, int32_t *acc)
 {
-	for (int half = 0; half < 2; half++, panel += 64, acc += 16)
-		switch (rows)
-		{
-			case 1:
-				int8_pass(1, units, x, block_units, panel, acc);
-				break;
-			case 2:
-				int8_pass(2, units, x, block_units, panel, acc);
-				break;
-			case 3:
-				int8_pass(3, units, x, block_units, panel, acc);
-				break;
-			default:
-				int8_pass(4, units, x, block_units, panel, acc);
-				break;
-		}
+	INT8_TILE(2, 4);
 }
 
 static inline __attribute__((always_inline)) void

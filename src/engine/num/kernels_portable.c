@@ -3,6 +3,7 @@
  * which every 64-bit machine has registers for.
  */
 #include "kernels.h"
+#include "kernels_cases.h"
 
 #include <math.h>
 
@@ -141,30 +142,12 @@ v_least(VF x)
 
 const PlmRowKernels plm_row_portable = ROW_KERNELS;
 
+#define TILE(R) tile_strips(t, R, 1, R == 1 ? 8 : R <= 3 ? 4 : 2)
+
 void
 plm_tile_f32_portable(const PlmTile *t)
 {
-	switch (t->rows)
-	{
-		case 1:
-			tile_strips(t, 1, 1, 8);
-			break;
-		case 2:
-			tile_strips(t, 2, 1, 4);
-			break;
-		case 3:
-			tile_strips(t, 3, 1, 4);
-			break;
-		case 4:
-			tile_strips(t, 4, 1, 2);
-			break;
-		case 5:
-			tile_strips(t, 5, 1, 2);
-			break;
-		default:
-			tile_strips(t, 6, 1, 2);
-			break;
-	}
+	ROWS_CASES(t->rows, 6, TILE)
 }
 
 void

@@ -5,9 +5,6 @@
  * Every element is one chain of fused multiply-adds along K, in every shape of tile.
  */
 
-/* 16 steps of K ahead: the panel comes from the second cache. */
-#define TILE_PREFETCH (16 * PLM_PANEL)
-
 /* Sums held in registers; with all loops unrolled the array has no address and lives in registers. */
 #define TILE_SUMS 32
 
@@ -37,7 +34,7 @@ tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, in
 			b[j] = v_load(w + (size_t) (j / V) * next + j % V * VN);
 #pragma GCC unroll 4
 		for (int j = 0; j < V * VN; j += 16)
-			__builtin_prefetch(w + TILE_PREFETCH + j);
+			__builtin_prefetch((const char *) (w + j) + PLM_PREFETCH);
 #pragma GCC unroll 12
 		for (int r = 0; r < R; r++)
 		{
