@@ -37,6 +37,16 @@ CALL product_llm.finetune('both', 'tiny', 'classification', 'SELECT body, ARRAY[
 	'{"privacy_epsilon": 3, "steps": 5, "lora_rank": 2}');
 SELECT labels, (metrics #>> '{privacy,epsilon}')::float8 <= 3 AS spent FROM product_llm.models WHERE model = 'both';
 
+-- Cancelled, and made of what was learnt by then, which has spent less than the budget; what would go on has the key from the checkpoint.
+SET statement_timeout = '3s';
+CALL product_llm.finetune('part', 'tiny', 'classification', 'SELECT body, label FROM secret',
+	'{"privacy_epsilon": 3, "steps": 1000000, "batch": 2, "validation": 0, "checkpoint_every": 0.2}');
+RESET statement_timeout;
+SELECT run, state, checkpoint_step > 0 AS checkpoint FROM product_llm.training_runs WHERE model = 'part' \gset part_
+SELECT :'part_state' AS state, :'part_checkpoint' AS checkpoint;
+CALL product_llm.finish_training(:part_run);
+SELECT (metrics #>> '{privacy,epsilon}')::float8 < 2.9 AS part_of_it, (metrics ->> 'steps')::int < 1000000 AS part_of_them FROM product_llm.models WHERE model = 'part';
+
 -- ---- what is refused, and leaves no model ----
 CREATE PROCEDURE refused_private(options jsonb, task text DEFAULT 'classification', examples text DEFAULT 'SELECT body, label FROM secret')
 LANGUAGE plpgsql AS $$
@@ -71,6 +81,7 @@ CALL refused_private('{"privacy_epsilon": 1}', 'retrieval');
 CALL refused_private('{"privacy_epsilon": 1}', 'distillation', 'SELECT body FROM secret');
 CALL product_llm.pretrain('never', 'SELECT body FROM secret', 'tiny', '{"privacy_epsilon": 1}');
 SELECT count(*) AS never FROM product_llm.models WHERE model = 'never';
-SELECT count(product_llm.drop_model(model)) AS dropped FROM product_llm.models;
+SELECT count(product_llm.drop_model(model)) AS dropped FROM product_llm.models WHERE parent IS NOT NULL;
+SELECT product_llm.drop_model('tiny');
 DROP TABLE secret;
 DROP PROCEDURE refused_private;

@@ -265,8 +265,9 @@ test_draws(void)
 	if (training_open(&r) == PLM_OK)
 		for (r.trainer->at_step = 0; r.trainer->at_step < 4000; r.trainer->at_step++)
 		{
-			int64_t		k = plm_private_draw(r.trainer, drawn);
+			int64_t		k = 0;
 
+			plm_private_draw(r.trainer, drawn, &k, &r.err);
 			n += (double) k;
 			square += (double) (k * k);
 			for (int64_t i = 0; i < k; i++)
@@ -382,6 +383,83 @@ test_spent(void)
 	training_close(&r);
 }
 
+/* ---- cancel and memory ---- */
+
+/* Stopped at some poll and taken up again, a run ends where it would have ended. */
+static void
+test_cancel(void)
+{
+	Training	r = private_defaults();
+	uint64_t	want = run_with(r, 1, 0, 2);
+	int			wrong = 0;
+	int			stopped = 0;
+
+	for (int64_t polls = 0; polls < 600; polls += 1 + polls / 12)
+	{
+		Host		host;
+		PlmStep		step;
+		PlmStatus	status;
+
+		host_init(&host, -1, -1);
+		r.options.hook = &host.hook;
+		if (training_open(&r) != PLM_OK)
+		{
+			wrong++;
+			training_close(&r);
+			continue;
+		}
+		host.polls_left = polls;
+		status = plm_trainer_step(r.trainer, &step, &r.err);
+		wrong += status != PLM_OK && status != PLM_ECANCELLED;
+		stopped += status == PLM_ECANCELLED;
+		host.polls_left = -1;
+		wrong += training_run(&r, 2, NULL) != want;
+		training_close(&r);
+		wrong += host.held != 0;
+	}
+	CHECK("a_stopped_step_leaves_no_trace", want != 0 && wrong == 0 && stopped > 15, "%d wrong, %d stopped", wrong, stopped);
+}
+
+static void
+test_memory(void)
+{
+	PlmStatus	status = PLM_ENOMEM;
+	PlmError	err = {0};
+	int64_t		k = 0;
+	int			wrong = 0;
+	int			refused = 0;
+
+	for (; status != PLM_OK && k < 2000; k++)
+	{
+		Training	r = private_defaults();
+		Host		host;
+
+		host_init(&host, k, -1);
+		r.options.hook = &host.hook;
+		status = training_open(&r);
+		if (status == PLM_OK)
+			status = training_run(&r, 2, NULL) != 0 ? PLM_OK : PLM_ENOMEM;
+		training_close(&r);
+		wrong += (status != PLM_OK && status != PLM_ENOMEM) || host.held != 0;
+		err = r.err;
+	}
+	CHECK("each_refused_allocation_is_an_error", status == PLM_OK && wrong == 0 && k > 10, "%d of %d wrong: %s", wrong, (int) k, err.message);
+	for (size_t limit = 40000; limit < 1200000; limit += 40000)
+	{
+		Training	r = private_defaults();
+
+		r.options.memory_limit = limit;
+		status = training_open(&r);
+		if (status == PLM_OK && training_run(&r, 1, NULL) != 0 &&
+			r.trainer->arena.taken + r.trainer->step.taken + r.trainer->space.arena.taken > limit)
+			wrong++;
+		wrong += status != PLM_OK && status != PLM_ELIMIT;
+		refused += status == PLM_ELIMIT;
+		training_close(&r);
+	}
+	CHECK("memory_limit_is_kept", wrong == 0 && refused > 0, "%d wrong, %d refused", wrong, refused);
+}
+
 /* ---- what is refused ---- */
 
 static void
@@ -453,6 +531,8 @@ main(void)
 	test_draws();
 	test_same_bits();
 	test_spent();
+	test_cancel();
+	test_memory();
 	test_refused();
 	return unit_done();
 }

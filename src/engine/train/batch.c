@@ -129,12 +129,13 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 static PlmStatus
 private_texts_of_step(PlmTrainer *t, PlmTexts *x, PlmError *err)
 {
-	int64_t		n = plm_private_draw(t, NULL);
+	int64_t		n;
 
+	PLM_TRY(plm_private_draw(t, NULL, &n, err));
 	PLM_TRY(begin(t, n, 3 * n, x, err));
 	x->training = true;
 	x->seed = plm_stream(t->options.seed, PLM_STREAM_STEP, (uint64_t) t->at_step);
-	(void) plm_private_draw(t, x->number);
+	PLM_TRY(plm_private_draw(t, x->number, &n, err));
 	for (int64_t i = 0; i < n; i++)
 	{
 		add_example(x, t->train, x->number[i]);

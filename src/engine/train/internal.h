@@ -410,8 +410,8 @@ double		plm_privacy_divergence(double noise, double rate, int order);
 bool		plm_private(const PlmTrainer *t);
 PlmStatus	plm_private_open(PlmTrainer *t, PlmError *err);
 double		plm_private_rate(const PlmTrainer *t);
-/* Numbers of the examples of the step that comes next, ascending, into drawn unless it is NULL; how many, which may be none. */
-int64_t		plm_private_draw(const PlmTrainer *t, int64_t *drawn);
+/* Numbers of the examples of the step that comes next, ascending, into drawn unless it is NULL; their number, which may be 0. */
+PlmStatus	plm_private_draw(const PlmTrainer *t, int64_t *drawn, int64_t *count, PlmError *err);
 /* The sum begins; one example's gradient, in t->g, is clipped and added; the sum with noise becomes t->g. */
 PlmStatus	plm_private_begin(PlmTrainer *t, PlmError *err);
 PlmStatus	plm_private_add(PlmTrainer *t, PlmError *err);

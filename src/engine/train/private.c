@@ -80,16 +80,20 @@ plm_private_rate(const PlmTrainer *t)
 	return (double) t->options.batch / (double) plm_examples_count(t->train);
 }
 
-int64_t
-plm_private_draw(const PlmTrainer *t, int64_t *drawn)
+PlmStatus
+plm_private_draw(const PlmTrainer *t, int64_t *drawn, int64_t *count, PlmError *err)
 {
 	int64_t		rows = plm_examples_count(t->train);
 	double		rate = plm_private_rate(t);
+	PlmRun		run;
+	PlmWorker	worker = plm_main_worker(&run, t->options.hook);
 	uint32_t	block[16];
 	int64_t		n = 0;
 
 	for (int64_t i = 0; i < rows; i++)
 	{
+		if (i % PIECE_FLOATS == 0 && plm_stopped(&worker))
+			return plm_cancelled(err);
 		if (i % 8 == 0)
 			plm_secret_block(t->options.privacy_key, secret_stream(t, false), (uint64_t) i / 8, block);
 		if (uniform(block, (int) (i % 8)) >= rate)
@@ -98,7 +102,8 @@ plm_private_draw(const PlmTrainer *t, int64_t *drawn)
 			drawn[n] = i;
 		n++;
 	}
-	return n;
+	*count = n;
+	return PLM_OK;
 }
 
 static PlmStatus
@@ -133,7 +138,7 @@ plm_private_open(PlmTrainer *t, PlmError *err)
 	{
 		plm_fail(err, PLM_EARG, 0, "no noise is enough for an epsilon of %g at a delta of %g in %" PRId64 " steps", o->privacy_epsilon,
 				 o->privacy_delta, t->steps);
-		return plm_hint(err, "Usual values are an epsilon from 1 to 10 and a delta of 1 / rows / 10.");
+		return plm_hint(err, "Usual values are an epsilon from 1 to 10 and a delta of a tenth of 1 / rows.");
 	}
 	plm_share_limit(t, &t->arena);
 	return plm_take_zeroed(t, t->n_trained, &t->clipped, err);
