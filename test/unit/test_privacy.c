@@ -113,20 +113,6 @@ test_generator(void)
 
 /* ---- steps ---- */
 
-static Training
-private_defaults(void)
-{
-	Training	r = training_defaults(PLM_LEARN_CLASSES, "bert");
-
-	r.examples = 40;
-	r.options.privacy_epsilon = 3;
-	r.options.privacy_delta = 1e-3;
-	r.options.privacy_clip = 0.5;
-	for (int i = 0; i < 8; i++)
-		r.options.privacy_key[i] = 0x9e3779b9u * (uint32_t) (i + 1);
-	return r;
-}
-
 static double
 norm_of(const float *x, int64_t n)
 {
@@ -141,7 +127,7 @@ norm_of(const float *x, int64_t n)
 static void
 test_equals_plain(void)
 {
-	Training	r = private_defaults();
+	Training	r = training_private();
 	Training	plain = r;
 	double		loss[2] = {0};
 	double		worst = INFINITY;
@@ -175,7 +161,7 @@ test_clipping(void)
 	for (int c = 0; c < PLM_COUNT(clips); c++)
 		for (int lora = 0; lora < 2; lora++)
 		{
-			Training	r = private_defaults();
+			Training	r = training_private();
 			double		most = 0;
 			double		least = INFINITY;
 			char		name[96];
@@ -215,7 +201,7 @@ test_clipping(void)
 static void
 test_noise(void)
 {
-	Training	r = private_defaults();
+	Training	r = training_private();
 	double		sum = 0;
 	double		square = 0;
 	double		fourth = 0;
@@ -255,7 +241,7 @@ test_noise(void)
 static void
 test_draws(void)
 {
-	Training	r = private_defaults();
+	Training	r = training_private();
 	int64_t		drawn[40];
 	int			count[40] = {0};
 	double		n = 0;
@@ -283,80 +269,35 @@ test_draws(void)
 	training_close(&r);
 }
 
-static uint64_t
-run_with(Training r, int threads, size_t limit, int64_t n)
-{
-	uint64_t	sum = 0;
-
-	r.options.threads = threads;
-	r.options.memory_limit = limit;
-	if (training_open(&r) == PLM_OK)
-		sum = training_run(&r, n, NULL);
-	if (sum == 0)
-		printf("# %s\n", r.err.message);
-	training_close(&r);
-	return sum;
-}
-
-typedef struct Bytes
-{
-	unsigned char data[4 << 20];
-	size_t		used, at;
-} Bytes;
-
-static PlmStatus
-bytes_write(void *arg, const void *data, size_t n, PlmError *err)
-{
-	Bytes	   *b = arg;
-
-	if (n > sizeof(b->data) - b->used)
-		return plm_fail(err, PLM_EIO, 0, "the test's buffer is full");
-	memcpy(b->data + b->used, data, n);
-	b->used += n;
-	return PLM_OK;
-}
-
-static PlmStatus
-bytes_read(void *arg, void *data, size_t n, PlmError *err)
-{
-	Bytes	   *b = arg;
-
-	if (n > b->used - b->at)
-		return plm_fail(err, PLM_ECORRUPT, 0, "the state ends early");
-	memcpy(data, b->data + b->at, n);
-	b->at += n;
-	return PLM_OK;
-}
-
 static void
 test_same_bits(void)
 {
-	static Bytes b;
-	Training	r = private_defaults();
+	static TrainingState b;
+	Training	r = training_private();
 	Training	again;
 	uint64_t	whole;
 	uint64_t	parts = 0;
 
 	r.options.dropout = 0.1;
 	r.words = 40;
-	whole = run_with(r, 1, 0, 8);
-	CHECK("same_bits_on_1_2_and_4_threads", whole != 0 && run_with(r, 2, 0, 8) == whole && run_with(r, 4, 0, 8) == whole, "they differ");
+	whole = training_run_with(r, 1, 0, 8);
+	CHECK("same_bits_on_1_2_and_4_threads", whole != 0 && training_run_with(r, 2, 0, 8) == whole && training_run_with(r, 4, 0, 8) == whole, "they differ");
 	again = r;
 	again.options.privacy_key[7] ^= 1;
-	CHECK("other_bits_by_another_key", run_with(again, 1, 0, 8) != whole, "they are the same");
+	CHECK("other_bits_by_another_key", training_run_with(again, 1, 0, 8) != whole, "they are the same");
 	again = r;
 	if (training_open(&r) == PLM_OK && training_run(&r, 5, NULL) != 0)
-		plm_trainer_state(r.trainer, bytes_write, &b, &r.err);
+		plm_trainer_state(r.trainer, training_state_write, &b, &r.err);
 	training_close(&r);
 	/* A process that goes on has drawn a key of its own, which is none. */
 	memset(again.options.privacy_key, 0, sizeof(again.options.privacy_key));
-	if (training_open(&again) == PLM_OK && plm_trainer_restore(again.trainer, bytes_read, &b, &again.err) == PLM_OK)
+	if (training_open(&again) == PLM_OK && plm_trainer_restore(again.trainer, training_state_read, &b, &again.err) == PLM_OK)
 		parts = training_run(&again, 8, NULL);
 	CHECK("resumed_equals_uninterrupted", parts == whole && b.at == b.used, "%s %s", r.err.message, again.err.message);
 	training_close(&again);
 	b.at = 0;
 	again.options.privacy_epsilon = 4;
-	parts = training_open(&again) == PLM_OK ? plm_trainer_restore(again.trainer, bytes_read, &b, &again.err) : 0;
+	parts = training_open(&again) == PLM_OK ? plm_trainer_restore(again.trainer, training_state_read, &b, &again.err) : 0;
 	CHECK("a_state_of_another_epsilon_is_refused", parts == PLM_EARG, "%d %s", (int) parts, again.err.message);
 	training_close(&again);
 }
@@ -364,7 +305,7 @@ test_same_bits(void)
 static void
 test_spent(void)
 {
-	Training	r = private_defaults();
+	Training	r = training_private();
 	PlmPrivacy	half = {0};
 	PlmPrivacy	whole = {0};
 
@@ -383,42 +324,7 @@ test_spent(void)
 	training_close(&r);
 }
 
-/* ---- cancel and memory ---- */
-
-/* Stopped at some poll and taken up again, a run ends where it would have ended. */
-static void
-test_cancel(void)
-{
-	Training	r = private_defaults();
-	uint64_t	want = run_with(r, 1, 0, 2);
-	int			wrong = 0;
-	int			stopped = 0;
-
-	for (int64_t polls = 0; polls < 600; polls += 1 + polls / 12)
-	{
-		Host		host;
-		PlmStep		step;
-		PlmStatus	status;
-
-		host_init(&host, -1, -1);
-		r.options.hook = &host.hook;
-		if (training_open(&r) != PLM_OK)
-		{
-			wrong++;
-			training_close(&r);
-			continue;
-		}
-		host.polls_left = polls;
-		status = plm_trainer_step(r.trainer, &step, &r.err);
-		wrong += status != PLM_OK && status != PLM_ECANCELLED;
-		stopped += status == PLM_ECANCELLED;
-		host.polls_left = -1;
-		wrong += training_run(&r, 2, NULL) != want;
-		training_close(&r);
-		wrong += host.held != 0;
-	}
-	CHECK("a_stopped_step_leaves_no_trace", want != 0 && wrong == 0 && stopped > 15, "%d wrong, %d stopped", wrong, stopped);
-}
+/* ---- memory; cancel: test_train_faults.c ---- */
 
 static void
 test_memory(void)
@@ -431,7 +337,7 @@ test_memory(void)
 
 	for (; status != PLM_OK && k < 2000; k++)
 	{
-		Training	r = private_defaults();
+		Training	r = training_private();
 		Host		host;
 
 		host_init(&host, k, -1);
@@ -446,7 +352,7 @@ test_memory(void)
 	CHECK("each_refused_allocation_is_an_error", status == PLM_OK && wrong == 0 && k > 10, "%d of %d wrong: %s", wrong, (int) k, err.message);
 	for (size_t limit = 40000; limit < 1200000; limit += 40000)
 	{
-		Training	r = private_defaults();
+		Training	r = training_private();
 
 		r.options.memory_limit = limit;
 		status = training_open(&r);
@@ -479,32 +385,32 @@ test_refused(void)
 
 	for (int i = 0; i < PLM_COUNT(nonsense); i++)
 	{
-		r = private_defaults();
+		r = training_private();
 		r.options.privacy_epsilon = nonsense[i];
 		check_refused("nonsense_of_epsilon_is_refused", r, PLM_EARG);
-		r = private_defaults();
+		r = training_private();
 		r.options.privacy_delta = nonsense[i];
 		check_refused("nonsense_of_delta_is_refused", r, PLM_EARG);
-		r = private_defaults();
+		r = training_private();
 		r.options.privacy_clip = nonsense[i];
 		check_refused("nonsense_of_clip_is_refused", r, PLM_EARG);
 	}
-	r = private_defaults();
+	r = training_private();
 	r.options.privacy_epsilon = 0;
 	check_refused("a_delta_without_epsilon_is_refused", r, PLM_EARG);
-	r = private_defaults();
+	r = training_private();
 	r.options.privacy_delta = 1;
 	check_refused("a_delta_of_1_is_refused", r, PLM_EARG);
-	r = private_defaults();
+	r = training_private();
 	r.options.privacy_delta = 0.03;
 	check_refused("a_delta_of_more_than_1_of_the_rows_is_refused", r, PLM_EARG);
-	r = private_defaults();
+	r = training_private();
 	r.options.privacy_epsilon = 1e-3;
 	check_refused("an_epsilon_that_no_noise_reaches_is_refused", r, PLM_EARG);
-	r = private_defaults();
+	r = training_private();
 	r.options.batch = 41;
 	check_refused("more_of_a_step_than_there_are_is_refused", r, PLM_EARG);
-	r = private_defaults();
+	r = training_private();
 	r.options.class_weights = true;
 	check_refused("class_weights_are_refused", r, PLM_EARG);
 	for (int o = 0; o < PLM_OBJECTIVES; o++)
@@ -531,7 +437,6 @@ main(void)
 	test_draws();
 	test_same_bits();
 	test_spent();
-	test_cancel();
 	test_memory();
 	test_refused();
 	return unit_done();
