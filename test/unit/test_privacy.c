@@ -153,6 +153,59 @@ test_equals_plain(void)
 	training_close(&plain);
 }
 
+/* The sum of a step's clipped gradients, with all examples or without the first, which moves all others. */
+static const float *
+sum_of(Training *r, bool without)
+{
+	PlmTrainer *t = r->trainer;
+	PlmTexts	x;
+	double		loss;
+
+	if (plm_trainer_ready(t, &r->err) != PLM_OK || plm_texts_of_step(t, &x, &r->err) != PLM_OK)
+		return NULL;
+	if (without)
+	{
+		x.n--, x.examples--;
+		memmove(x.text, x.text + 1, (size_t) x.n * sizeof(*x.text));
+		memmove(x.example, x.example + 1, (size_t) x.examples * sizeof(*x.example));
+		memmove(x.number, x.number + 1, (size_t) x.examples * sizeof(*x.number));
+		plm_texts_cut(t, &x, &r->err);
+	}
+	if (x.micros != x.examples || plm_trainer_gradient(t, &x, &loss, &r->err) != PLM_OK)
+		return NULL;
+	return t->clipped;
+}
+
+/* What the noise hides: one example more or less moves the sum by its clipping norm at most, in every random choice of the rest. */
+static void
+test_sensitivity(void)
+{
+	Training	r = training_private();
+	double		moved = INFINITY;
+	float	   *with;
+
+	r.options.batch = r.examples;
+	r.options.dropout = 0.3;
+	r.options.privacy_clip = 0.01;
+	if (training_open(&r) == PLM_OK)
+	{
+		size_t		bytes = (size_t) r.trainer->n_trained * sizeof(float);
+		const float *sum = sum_of(&r, false);
+
+		with = plm_arena_zero(&r.arena, bytes);
+		if (sum != NULL)
+			memcpy(with, sum, bytes);
+		sum = sum_of(&r, true);
+		for (int64_t i = 0; sum != NULL && i < r.trainer->n_trained; i++)
+			with[i] -= sum[i];
+		if (sum != NULL)
+			moved = norm_of(with, r.trainer->n_trained);
+	}
+	/* Sums of 40 floats: 1e-4 of a clipping norm is their rounding. */
+	CHECK("one_example_moves_the_sum_by_the_clipping_norm", moved > 0.0099 && moved < 0.01 * (1 + 1e-4), "%g %s", moved, r.err.message);
+	training_close(&r);
+}
+
 static void
 test_clipping(void)
 {
@@ -432,6 +485,7 @@ main(void)
 	test_noise_of_budget();
 	test_generator();
 	test_equals_plain();
+	test_sensitivity();
 	test_clipping();
 	test_noise();
 	test_draws();

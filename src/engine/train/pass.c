@@ -101,23 +101,36 @@ tape_at(const PlmTrainer *t, const PlmBlockTape *b, int64_t row)
 	};
 }
 
+/*
+ * Which numbers drop out goes by the token's place in the step; in a private step by the example's own tokens, since its gradient must
+ * not depend on which others are drawn: each of theirs would change when one example more is.
+ */
+static void
+settle_dropout(const PlmTrainer *t, const PlmMicro *m, int64_t row, PlmTape *tape)
+{
+	bool		alone = m->texts->training && plm_private(t);
+	uint64_t	number = alone ? plm_checksum(m->batch.ids, (size_t) m->batch.tokens * sizeof(int32_t), 1) : 0;
+
+	tape->dropout = m->texts->training ? t->options.dropout : 0;
+	tape->seed = plm_stream(m->texts->seed, PLM_STREAM_DROPOUT, number);
+	tape->first = (uint64_t) (alone ? row : m->first_token + row);
+}
+
 PlmTape
 plm_chunk_tape(const PlmTrainer *t, const PlmMicro *m, int64_t chunk, bool inputs, PlmBlockTape *blocks)
 {
 	const PlmSpace *s = &t->space;
 	int64_t		row = m->chunk[chunk].first;
+	PlmTape		tape = {.blocks = blocks, .last = s->last + row * t->model.config.width};
 
+	settle_dropout(t, m, row, &tape);
 	for (int32_t l = 0; l < plm_tapes(t); l++)
 	{
 		blocks[l] = tape_at(t, &s->blocks[l], row);
 		if (!inputs || t->model.config.layers == 0)
 			blocks[l].x = s->last + row * t->model.config.width;
 	}
-	return (PlmTape) {
-		.blocks = blocks, .last = s->last + row * t->model.config.width,
-		.dropout = m->texts->training ? t->options.dropout : 0,
-		.seed = plm_stream(m->texts->seed, PLM_STREAM_DROPOUT, 0), .first = (uint64_t) (m->first_token + row)
-	};
+	return tape;
 }
 
 typedef struct Forward

@@ -4,7 +4,8 @@
  *     g = (sum over drawn examples of min(1, clip / |g_i|) g_i + noise clip N(0, 1)) / batch
  *
  * Each example is drawn by itself with probability batch / rows, and is a micro-batch by itself.  The divisor is the expected
- * number of them, not the drawn one, which would tell of the draw.  How much noise: privacy.c.
+ * number of them, not the drawn one, which would tell of the draw.  Nothing of an example's gradient, dropout neither, depends on
+ * the others that are drawn (pass.c), so that one of them moves the sum by clip at most.  How much noise: privacy.c.
  *
  * Who knows the draws and the noise can take them away again, so they come from ChaCha20 (Bernstein 2008) under a key of 256 bits
  * that the host draws from the system's strong random and that only the run's state holds.  Counter-based: the same bits for any

@@ -2,7 +2,8 @@
  * state.c -- a run as a stream of bytes, from which a later process goes on bit for bit.
  *
  * Only what training changes is in it: the weights that are trained, their moments, the best so far, mined negatives, the
- * step; and a private run's key, which nobody else knows.  All else follows from base, options and examples, whose checksums are compared.  Machine-native (little-endian).
+ * step; and a private run's key, which nobody else knows.  All else follows from base, options and examples, whose checksums
+ * are compared.  Machine-native (little-endian).
  */
 #include "internal.h"
 
