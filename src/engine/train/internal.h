@@ -108,6 +108,8 @@ typedef struct PlmMicro
 	int64_t		first;			/* text of the step */
 	int64_t		n;				/* texts */
 	int64_t		first_token;	/* token of the step */
+	uint64_t	dropout_seed;
+	int64_t		dropout_token, dropout_text;	/* as what its first ones count there */
 	PlmBatch	batch;			/* all of it */
 	int64_t		chunks;
 	PlmChunk   *chunk;
