@@ -108,6 +108,18 @@ write_files(PlmpgTrainRun *run)
 	pfree(o.buffer);
 }
 
+/* What a private training has spent of its budget. */
+static void
+append_privacy(StringInfo s, const PlmTrainer *trainer)
+{
+	PlmPrivacy	p = plm_trainer_privacy(trainer);
+
+	if (p.noise == 0)
+		return;
+	appendStringInfo(s, ", \"privacy\": {\"epsilon\": %.6g, \"delta\": %.6g, \"noise_multiplier\": %.6g, \"clip\": %.6g, \"sampling_rate\": %.6g}",
+					 p.epsilon, p.delta, p.noise, p.clip, p.rate);
+}
+
 /* What the model's row says was measured, on what; JSON. */
 static Datum
 metrics_json(const PlmpgTrainRun *run)
@@ -134,6 +146,7 @@ metrics_json(const PlmpgTrainRun *run)
 			appendStringInfoChar(&s, '}');
 		}
 	}
+	append_privacy(&s, run->trainer);
 	appendStringInfoChar(&s, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(s.data));
 }

@@ -20,6 +20,7 @@ typedef enum OptionKind
 	OPTION_INT,					/* int32_t */
 	OPTION_LONG,				/* int64_t or uint64_t */
 	OPTION_REAL,				/* double */
+	OPTION_GIVEN,				/* double above 0; 0 until it is given */
 	OPTION_BOOL,				/* bool */
 	OPTION_MAYBE,				/* int32: 0, 1, PLMPG_AS_EXAMPLES */
 	OPTION_CHOICE,				/* int32 or an enum: place in the choices */
@@ -76,6 +77,9 @@ static const OptionSpec specs[] = {
 	{"next_sentence", OPTION_MAYBE, AT(next_sentence), 0, 0, MASKED},
 	{"multi_label", OPTION_MAYBE, AT(multi_label), 0, 0, CLASSES},
 	{"class_weights", OPTION_BOOL, AT(engine.class_weights), 0, 0, CLASSES},
+	{"privacy_epsilon", OPTION_GIVEN, AT(engine.privacy_epsilon), 1e-3, 1e3, CLASSES},
+	{"privacy_delta", OPTION_GIVEN, AT(engine.privacy_delta), 1e-100, 0.5, CLASSES},
+	{"privacy_clip", OPTION_GIVEN, AT(engine.privacy_clip), 1e-9, 1e9, CLASSES},
 	{"temperature", OPTION_REAL, AT(engine.temperature), 1e-4, 100, RETRIEVAL},
 	{"symmetric", OPTION_BOOL, AT(engine.symmetric), 0, 0, RETRIEVAL},
 	{"matryoshka", OPTION_WIDTHS, AT(engine.matryoshka), 1, 1 << 16, RETRIEVAL},
@@ -258,6 +262,7 @@ set_option(const OptionSpec *spec, JsonbValue *v, PlmpgTrainSettings *out)
 			*(int64 *) to = (int64) number(spec, v, true);
 			break;
 		case OPTION_REAL:
+		case OPTION_GIVEN:
 			*(double *) to = number(spec, v, false);
 			break;
 		case OPTION_BOOL:
@@ -298,6 +303,26 @@ set_defaults(PlmObjective objective, PlmpgTrainSettings *out)
 	out->shape = (PlmShape) {.width = 256, .layers = 4, .heads = 4, .ff = 1024, .positions = 256};
 }
 
+/*
+ * Held-out figures choose the weights, which tells of the held-out rows.  A share of the rows is not trained on, whatever the other rows
+ * are, so that trained rows stay as private as they are; a query may yield trained ones.
+ */
+static void
+settle_privacy(PlmpgTrainSettings *s)
+{
+	if (s->engine.privacy_epsilon == 0)
+		return;
+	if (s->engine.privacy_delta == 0)
+		s->engine.privacy_delta = 1e-5;
+	if (s->engine.privacy_clip == 0)
+		s->engine.privacy_clip = 1;
+	if (s->validation_query != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a private training takes no validation query"),
+				 errhint("Its rows might be among the trained ones.  Use option \"validation\", and evaluate() afterwards.")));
+}
+
 /* What the engine says, before anything has begun. */
 static void
 check_together(PlmpgTrainSettings *s, bool validation_given)
@@ -323,6 +348,7 @@ check_together(PlmpgTrainSettings *s, bool validation_given)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("distillation needs a teacher"),
 				 errhint("Name a model in option \"teacher\".")));
+	settle_privacy(s);
 	s->engine.hook = &plm_libc_hook;	/* the run's takes its place */
 	plmpg_check(plm_train_check(&s->engine, &err), &err);
 }
@@ -374,7 +400,7 @@ append_real(StringInfo s, double x)
 	appendStringInfo(s, strtod(short_form, NULL) == x ? "%.15g" : "%.17g", x);
 }
 
-/* The option's value as JSON; false: not set, which only text can be. */
+/* The option's value as JSON; false: not set. */
 static bool
 append_value(StringInfo s, const OptionSpec *spec, const PlmpgTrainSettings *settings)
 {
@@ -388,6 +414,11 @@ append_value(StringInfo s, const OptionSpec *spec, const PlmpgTrainSettings *set
 			break;
 		case OPTION_LONG:
 			appendStringInfo(s, INT64_FORMAT, *(const int64 *) from);
+			break;
+		case OPTION_GIVEN:
+			if (*(const double *) from == 0)
+				return false;
+			append_real(s, *(const double *) from);
 			break;
 		case OPTION_REAL:
 			append_real(s, *(const double *) from);

@@ -137,6 +137,17 @@ open_examples(PlmpgTrainRun *run)
 	read_examples(run);
 }
 
+/* Of a private run that begins; one that goes on has it from its checkpoint, and nobody else knows it. */
+static void
+draw_key(PlmTrainOptions *o)
+{
+	if (o->privacy_epsilon > 0 && !pg_strong_random(o->privacy_key, sizeof(o->privacy_key)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("the system gives no random numbers"),
+				 errhint("A private training needs some that nobody can guess.")));
+}
+
 static void
 open_trainer(PlmpgTrainRun *run)
 {
@@ -146,6 +157,7 @@ open_trainer(PlmpgTrainRun *run)
 
 	/* Gains are 2^grade: beyond 30 the first document would be all. */
 	run->settings.engine.grade_scale = Min(run->scale, 30);
+	draw_key(&run->settings.engine);
 	plmpg_base_open(run);
 	plmpg_train_check(run, plm_trainer_open(&base, &run->settings.engine, run->examples, run->held_out, &run->trainer, &err), &err);
 	plmpg_base_close(run);

@@ -197,21 +197,6 @@ test_overfit(void)
 
 /* ---- the same bits ---- */
 
-static uint64_t
-run_with(Training r, int threads, size_t limit, int64_t n)
-{
-	uint64_t	sum = 0;
-
-	r.options.threads = threads;
-	r.options.memory_limit = limit;
-	if (training_open(&r) == PLM_OK)
-		sum = training_run(&r, n, NULL);
-	if (sum == 0)
-		printf("# %s\n", r.err.message);
-	training_close(&r);
-	return sum;
-}
-
 static void
 test_threads(void)
 {
@@ -225,48 +210,18 @@ test_threads(void)
 		r.options.batch = 24;
 		r.examples = 40;
 		r.options.hard_negatives = o == PLM_LEARN_RETRIEVAL;
-		one = run_with(r, 1, 0, 4);
+		one = training_run_with(r, 1, 0, 4);
 		snprintf(name, sizeof(name), "same_bits_on_1_2_and_4_threads_%s", plm_objective_name((PlmObjective) o));
-		CHECK(name, one != 0 && run_with(r, 2, 0, 4) == one && run_with(r, 4, 0, 4) == one, "they differ");
+		CHECK(name, one != 0 && training_run_with(r, 2, 0, 4) == one && training_run_with(r, 4, 0, 4) == one, "they differ");
 	}
 }
 
 /* ---- a run in two parts ---- */
 
-typedef struct Bytes
-{
-	unsigned char data[4 << 20];
-	size_t		used, at;
-} Bytes;
-
-static PlmStatus
-bytes_write(void *arg, const void *data, size_t n, PlmError *err)
-{
-	Bytes	   *b = arg;
-
-	if (n > sizeof(b->data) - b->used)
-		return plm_fail(err, PLM_EIO, 0, "the test's buffer is full");
-	memcpy(b->data + b->used, data, n);
-	b->used += n;
-	return PLM_OK;
-}
-
-static PlmStatus
-bytes_read(void *arg, void *data, size_t n, PlmError *err)
-{
-	Bytes	   *b = arg;
-
-	if (n > b->used - b->at)
-		return plm_fail(err, PLM_ECORRUPT, 0, "the state ends early");
-	memcpy(data, b->data + b->at, n);
-	b->at += n;
-	return PLM_OK;
-}
-
 static void
 test_resume(void)
 {
-	static Bytes b;
+	static TrainingState b;
 
 	for (int o = 0; o < PLM_OBJECTIVES; o++)
 	{
@@ -280,12 +235,12 @@ test_resume(void)
 		r.options.hard_negatives = o == PLM_LEARN_RETRIEVAL ? 2 : 0;
 		r.options.lora_rank = o == PLM_LEARN_RANKING ? 2 : 0;
 		again = r;
-		whole = run_with(r, 1, 0, 9);
+		whole = training_run_with(r, 1, 0, 9);
 		b.used = b.at = 0;
 		if (training_open(&r) == PLM_OK && training_run(&r, 5, NULL) != 0)
-			plm_trainer_state(r.trainer, bytes_write, &b, &r.err);
+			plm_trainer_state(r.trainer, training_state_write, &b, &r.err);
 		training_close(&r);
-		if (training_open(&again) == PLM_OK && plm_trainer_restore(again.trainer, bytes_read, &b, &again.err) == PLM_OK)
+		if (training_open(&again) == PLM_OK && plm_trainer_restore(again.trainer, training_state_read, &b, &again.err) == PLM_OK)
 			parts = training_run(&again, 9, NULL);
 		snprintf(name, sizeof(name), "resumed_equals_uninterrupted_%s", plm_objective_name((PlmObjective) o));
 		CHECK(name, whole != 0 && parts == whole && b.at == b.used, "%s %s", r.err.message, again.err.message);

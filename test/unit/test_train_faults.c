@@ -352,9 +352,8 @@ test_limit_while_growing(void)
 
 /* Stopped at some poll and taken up again, a run ends where it would have ended. */
 static void
-test_cancel(void)
+test_cancel(const char *name, Training r)
 {
-	Training	r = training_defaults(PLM_LEARN_CLASSES, "bert");
 	uint64_t	want = 0;
 	int			wrong = 0;
 	int			stopped = 0;
@@ -381,7 +380,7 @@ test_cancel(void)
 		training_close(&r);
 		wrong += host.held != 0;
 	}
-	CHECK("a_stopped_step_leaves_no_trace", want != 0 && wrong == 0 && stopped > 20, "%d wrong, %d stopped", wrong, stopped);
+	CHECK(name, want != 0 && wrong == 0 && stopped > 20, "%d wrong, %d stopped", wrong, stopped);
 }
 
 /* ---- numbers ---- */
@@ -526,7 +525,8 @@ main(void)
 	test_allocations(PLM_LEARN_RANKING);
 	test_limit();
 	test_limit_while_growing();
-	test_cancel();
+	test_cancel("a_stopped_step_leaves_no_trace", training_defaults(PLM_LEARN_CLASSES, "bert"));
+	test_cancel("a_stopped_private_step_leaves_no_trace", training_private());
 	test_not_finite();
 	for (int o = 0; o < PLM_OBJECTIVES; o++)
 		test_last_good((PlmObjective) o);

@@ -25,6 +25,20 @@ training_defaults(PlmObjective objective, const char *model_type)
 	return r;
 }
 
+Training
+training_private(void)
+{
+	Training	r = training_defaults(PLM_LEARN_CLASSES, "bert");
+
+	r.examples = 40;
+	r.options.privacy_epsilon = 3;
+	r.options.privacy_delta = 1e-3;
+	r.options.privacy_clip = 0.5;
+	for (int i = 0; i < 8; i++)
+		r.options.privacy_key[i] = 0x9e3779b9u * (uint32_t) (i + 1);
+	return r;
+}
+
 /* Words that are one token each; every third text goes on with pieces of words. */
 static PlmText
 random_text(Training *r, uint64_t key)
@@ -167,4 +181,43 @@ training_run(Training *r, int64_t n, double *loss)
 	if (loss != NULL)
 		*loss = step.loss;
 	return training_weights(r);
+}
+
+uint64_t
+training_run_with(Training r, int threads, size_t limit, int64_t n)
+{
+	uint64_t	sum = 0;
+
+	r.options.threads = threads;
+	r.options.memory_limit = limit;
+	if (training_open(&r) == PLM_OK)
+		sum = training_run(&r, n, NULL);
+	if (sum == 0)
+		printf("# %s\n", r.err.message);
+	training_close(&r);
+	return sum;
+}
+
+PlmStatus
+training_state_write(void *arg, const void *data, size_t n, PlmError *err)
+{
+	TrainingState *b = arg;
+
+	if (n > sizeof(b->data) - b->used)
+		return plm_fail(err, PLM_EIO, 0, "the test's buffer is full");
+	memcpy(b->data + b->used, data, n);
+	b->used += n;
+	return PLM_OK;
+}
+
+PlmStatus
+training_state_read(void *arg, void *data, size_t n, PlmError *err)
+{
+	TrainingState *b = arg;
+
+	if (n > b->used - b->at)
+		return plm_fail(err, PLM_ECORRUPT, 0, "the state ends early");
+	memcpy(data, b->data + b->at, n);
+	b->at += n;
+	return PLM_OK;
 }

@@ -31,6 +31,8 @@ typedef struct Training
 
 /* Options of an objective over a tiny model of that type. */
 Training	training_defaults(PlmObjective objective, const char *model_type);
+/* Of 40 examples, 6 of a step: classes of texts at epsilon 3. */
+Training	training_private(void);
 PlmStatus	training_open(Training *r);
 void		training_close(Training *r);
 
@@ -39,5 +41,17 @@ PlmStatus	training_gradient(Training *r, double *loss);
 /* Steps until the n-th is done; checksum of all weights then, 0 after an error (in r->err). */
 uint64_t	training_run(Training *r, int64_t n, double *loss);
 uint64_t	training_weights(const Training *r);
+/* Opened, run and closed: the same checksum. */
+uint64_t	training_run_with(Training r, int threads, size_t limit, int64_t n);
+
+/* A state's bytes: for plm_trainer_state(), plm_trainer_restore(). */
+typedef struct TrainingState
+{
+	unsigned char data[4 << 20];
+	size_t		used, at;
+} TrainingState;
+
+PlmStatus	training_state_write(void *arg, const void *data, size_t n, PlmError *err);
+PlmStatus	training_state_read(void *arg, void *data, size_t n, PlmError *err);
 
 #endif							/* TRAINING_H */

@@ -108,6 +108,8 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 	}
 	x->tokens = x->at[x->n];
 	plm_space_plan(t, longest, &most, &full);
+	if (x->training && plm_private(t))
+		most = 0;				/* each example by itself */
 	x->micros = 0;
 	x->micro[0] = 0;
 	for (int64_t s = 1; s <= x->n; s++)
@@ -124,6 +126,24 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 	return PLM_OK;
 }
 
+static PlmStatus
+private_texts_of_step(PlmTrainer *t, PlmTexts *x, PlmError *err)
+{
+	int64_t		n;
+
+	PLM_TRY(plm_private_draw(t, NULL, &n, err));
+	PLM_TRY(begin(t, n, 3 * n, x, err));
+	x->training = true;
+	x->seed = plm_stream(t->options.seed, PLM_STREAM_STEP, (uint64_t) t->at_step);
+	PLM_TRY(plm_private_draw(t, x->number, &n, err));
+	for (int64_t i = 0; i < n; i++)
+	{
+		add_example(x, t->train, x->number[i]);
+		x->examples++;
+	}
+	return plm_texts_cut(t, x, err);
+}
+
 PlmStatus
 plm_texts_of_step(PlmTrainer *t, PlmTexts *x, PlmError *err)
 {
@@ -131,6 +151,8 @@ plm_texts_of_step(PlmTrainer *t, PlmTexts *x, PlmError *err)
 	int64_t		B = t->options.batch;
 	int32_t		mined = t->mined != NULL ? t->options.hard_negatives : 0;
 
+	if (plm_private(t))
+		return private_texts_of_step(t, x, err);
 	PLM_TRY(begin(t, B, B * (3 + mined), x, err));
 	x->training = true;
 	x->seed = plm_stream(t->options.seed, PLM_STREAM_STEP, (uint64_t) t->at_step);

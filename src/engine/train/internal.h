@@ -9,6 +9,7 @@
  *     pass.c       encoder forward of a micro-batch, chunks in parallel; what the backward needs stays on the tape
  *     objective_*  from hidden states (or embeddings of all texts) to the loss and its gradient there
  *     backward.c   the gradient back through the blocks; each linear's weight gradient as one product (products.c)
+ *     private.c    in a private run: each example's gradient clipped, their sum, noise
  *     adam.c       norm, clipping, update
  *     weights.c    the updated weights packed again for the next forward
  *
@@ -107,6 +108,8 @@ typedef struct PlmMicro
 	int64_t		first;			/* text of the step */
 	int64_t		n;				/* texts */
 	int64_t		first_token;	/* token of the step */
+	uint64_t	dropout_seed;
+	int64_t		dropout_token, dropout_text;	/* as what its first ones count there */
 	PlmBatch	batch;			/* all of it */
 	int64_t		chunks;
 	PlmChunk   *chunk;
@@ -232,6 +235,8 @@ struct PlmTrainer
 	bool		updating;		/* an update was interrupted: some pieces are done */
 	bool		undone;			/* the last one was taken back */
 	double		update_rate, update_scale;
+	double		noise;			/* of a private run, in clipping norms */
+	float	   *clipped;		/* (n_trained) sum of its examples' clipped gradients; NULL: it is not private */
 
 	int64_t		most_tokens;	/* of a micro-batch, at the most */
 	bool		forget;			/* never keep a tape for each layer; for tests of what a memory limit leads to */
@@ -397,6 +402,24 @@ PlmStatus	plm_embed_texts(PlmTrainer *t, const PlmTexts *texts, float *e, PlmErr
 
 /* Embeddings of all stored examples: e[0] (n,D) of their first texts, e[1] of their second; NULL: not wanted. */
 PlmStatus	plm_embed_range(PlmTrainer *t, const PlmExamples *from, float *const *e, PlmError *err);
+
+/* ---- privacy.c, private.c ---- */
+
+/* Renyi divergence of one step at an integer order from 2 on. */
+double		plm_privacy_divergence(double noise, double rate, int order);
+
+
+bool		plm_private(const PlmTrainer *t);
+PlmStatus	plm_private_open(PlmTrainer *t, PlmError *err);
+double		plm_private_rate(const PlmTrainer *t);
+/* Numbers of the examples of the step that comes next, ascending, into drawn unless it is NULL; their number, which may be 0. */
+PlmStatus	plm_private_draw(const PlmTrainer *t, int64_t *drawn, int64_t *count, PlmError *err);
+/* The sum begins; one example's gradient, in t->g, is clipped and added; the sum with noise becomes t->g. */
+PlmStatus	plm_private_begin(PlmTrainer *t, PlmError *err);
+PlmStatus	plm_private_add(PlmTrainer *t, PlmError *err);
+PlmStatus	plm_private_end(PlmTrainer *t, PlmError *err);
+/* Block `number` of a stream of ChaCha20. */
+void		plm_secret_block(const uint32_t key[8], uint64_t stream, uint64_t number, uint32_t out[16]);
 
 /* ---- metrics.c ---- */
 

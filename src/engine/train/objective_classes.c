@@ -126,12 +126,14 @@ example_loss(const PlmTrainer *t, const PlmStored *s, const float *z, double sha
 	return loss;
 }
 
-/* What the step's sum is divided by. */
+/* What the step's sum is divided by; a private step wants each example's own gradient. */
 static double
 total_weight(const PlmTrainer *t, const PlmStored *const *example, int64_t n)
 {
 	double		sum = 0;
 
+	if (plm_private(t))
+		return 1;
 	if (t->options.multi_label || t->class_weight == NULL)
 		return (double) n;
 	for (int64_t i = 0; i < n; i++)

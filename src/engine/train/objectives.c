@@ -60,6 +60,33 @@ check_matryoshka(const PlmTrainOptions *o, PlmError *err)
 	return PLM_OK;
 }
 
+/* class_weights are frequencies that no noise hides. */
+static PlmStatus
+check_private(const PlmTrainOptions *o, PlmError *err)
+{
+	if (o->privacy_epsilon == 0 && o->privacy_delta == 0 && o->privacy_clip == 0)
+		return PLM_OK;
+	if (o->privacy_epsilon == 0)
+	{
+		plm_fail(err, PLM_EARG, 0, "a training without an epsilon is not private");
+		return plm_hint(err, "Give option \"privacy_epsilon\" too, usually from 1 to 10.");
+	}
+	PLM_TRY(real_range("the privacy's epsilon", o->privacy_epsilon, 1e-3, 1e3, err));
+	PLM_TRY(real_range("the privacy's delta", o->privacy_delta, 1e-100, 0.5, err));
+	PLM_TRY(real_range("the privacy's clipping norm", o->privacy_clip, 1e-9, 1e9, err));
+	if (o->objective != PLM_LEARN_CLASSES)
+	{
+		plm_fail(err, PLM_EARG, 0, "there is no private training of %s", plm_objective_name(o->objective));
+		return plm_hint(err, "Only classification can be learnt privately.");
+	}
+	if (o->class_weights)
+	{
+		plm_fail(err, PLM_EARG, 0, "a private training has no weights of classes");
+		return plm_hint(err, "They are counts of the examples, which the model would tell.  Leave out option \"class_weights\".");
+	}
+	return PLM_OK;
+}
+
 PlmStatus
 plm_train_check(const PlmTrainOptions *o, PlmError *err)
 {
@@ -92,6 +119,7 @@ plm_train_check(const PlmTrainOptions *o, PlmError *err)
 	PLM_TRY(real_range("the temperature", o->temperature, 0.001, 100, err));
 	PLM_TRY(real_range("the number of hard negatives", o->hard_negatives, 0, 16, err));
 	PLM_TRY(check_matryoshka(o, err));
+	PLM_TRY(check_private(o, err));
 	if (o->word_vectors && plm_objective(o->objective)->task != PLM_TASK_EMBEDDING)
 		return plm_fail(err, PLM_EARG, 0, "word vectors learn from what embeds texts, not from %s", plm_objective_name(o->objective));
 	if (o->word_vectors && (o->frozen_layers >= 0 || o->lora_rank > 0))

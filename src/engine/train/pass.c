@@ -72,6 +72,22 @@ cut_chunks(PlmSpace *s, PlmMicro *m)
 	}
 }
 
+/*
+ * Which numbers drop out goes by their place in the step; in a private step by the example's own tokens, since its gradient must
+ * not depend on which others are drawn: each of theirs would change when one example more is.
+ */
+static void
+settle_dropout(const PlmTrainer *t, PlmMicro *m)
+{
+	m->dropout_seed = m->texts->seed;
+	m->dropout_token = m->first_token;
+	m->dropout_text = m->first;
+	if (!plm_private(t))
+		return;
+	m->dropout_seed = plm_checksum(m->batch.ids, (size_t) m->batch.tokens * sizeof(int32_t), m->texts->seed);
+	m->dropout_token = m->dropout_text = 0;
+}
+
 PlmStatus
 plm_micro_lay(PlmTrainer *t, const PlmTexts *texts, int64_t i, PlmMicro *m, PlmError *err)
 {
@@ -84,6 +100,7 @@ plm_micro_lay(PlmTrainer *t, const PlmTexts *texts, int64_t i, PlmMicro *m, PlmE
 	if (texts->at[texts->micro[i + 1]] - m->first_token > s->tokens || m->n > s->texts)
 		return plm_fail(err, PLM_EINTERNAL, 0, "a micro-batch is larger than its memory");
 	lay_texts(s, m);
+	settle_dropout(t, m);
 	cut_chunks(s, m);
 	return PLM_OK;
 }
@@ -116,7 +133,7 @@ plm_chunk_tape(const PlmTrainer *t, const PlmMicro *m, int64_t chunk, bool input
 	return (PlmTape) {
 		.blocks = blocks, .last = s->last + row * t->model.config.width,
 		.dropout = m->texts->training ? t->options.dropout : 0,
-		.seed = plm_stream(m->texts->seed, PLM_STREAM_DROPOUT, 0), .first = (uint64_t) (m->first_token + row)
+		.seed = plm_stream(m->dropout_seed, PLM_STREAM_DROPOUT, 0), .first = (uint64_t) (m->dropout_token + row)
 	};
 }
 

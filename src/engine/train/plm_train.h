@@ -69,6 +69,15 @@ typedef struct PlmTrainOptions
 	/* classification */
 	bool		multi_label;
 	bool		class_weights;	/* inverse of the classes' frequencies */
+	/*
+	 * Private training, of classification alone (DP-SGD: Abadi et al. 2016): with at most that epsilon at that delta, the weights
+	 * would be about as likely without any one of the examples.  Examples are drawn each by itself, `batch` is their expected number,
+	 * and privacy_clip, of each example's gradient, takes the place of clip.
+	 */
+	double		privacy_epsilon;	/* 0: not private */
+	double		privacy_delta;
+	double		privacy_clip;
+	uint32_t	privacy_key[8]; /* of draws and noise: secret, and of another run's never; the state holds it */
 	/* retrieval */
 	double		temperature;
 	bool		symmetric;		/* also from positives to queries */
@@ -160,6 +169,21 @@ typedef struct PlmStep
  * (see plm_trainer_at()), and whatever is called next first carries it to its end.
  */
 PlmStatus	plm_trainer_step(PlmTrainer *trainer, PlmStep *out, PlmError *err);
+
+/* What a private run is, and has spent by its steps so far; all 0 of one that is not.  train/private.c */
+typedef struct PlmPrivacy
+{
+	double		epsilon, delta;
+	double		noise;			/* deviation of the noise, in clipping norms */
+	double		clip;
+	double		rate;			/* with which a step draws each example */
+} PlmPrivacy;
+
+PlmPrivacy	plm_trainer_privacy(const PlmTrainer *trainer);
+
+/* Epsilon of that many steps, and the least noise that spends no more than epsilon in them (INFINITY: there is none).  train/privacy.c */
+double		plm_privacy_spent(double noise, double rate, int64_t steps, double delta);
+double		plm_privacy_noise(double epsilon, double delta, double rate, int64_t steps);
 
 /* One figure of an evaluation; low and high: 95 % bootstrap bounds. */
 typedef struct PlmMetric

@@ -2,7 +2,8 @@
  * state.c -- a run as a stream of bytes, from which a later process goes on bit for bit.
  *
  * Only what training changes is in it: the weights that are trained, their moments, the best so far, mined negatives, the
- * step.  All else follows from base, options and examples, whose checksums are compared.  Machine-native (little-endian).
+ * step; and a private run's key, which nobody else knows.  All else follows from base, options and examples, whose checksums
+ * are compared.  Machine-native (little-endian).
  */
 #include "internal.h"
 
@@ -36,8 +37,11 @@ options_checksum(const PlmTrainer *t)
 		o->next_sentence, o->multi_label, o->class_weights, o->temperature, o->symmetric, o->matryoshka[0], o->matryoshka[1],
 		o->matryoshka[2], o->matryoshka[3], o->hard_negatives
 	};
+	double		privacy[] = {o->privacy_epsilon, o->privacy_delta, o->privacy_clip};
+	uint64_t	sum = plm_checksum(numbers, sizeof(numbers), o->seed);
 
-	return plm_checksum(numbers, sizeof(numbers), o->seed);
+	/* Of private runs alone, so that the states of others stay good. */
+	return plm_private(t) ? plm_checksum(privacy, sizeof(privacy), sum) : sum;
 }
 
 static StateHeader
@@ -105,6 +109,8 @@ pass_body(Stream *s, const StateHeader *h, PlmError *err)
 	PLM_TRY(pass(s, t->v, (size_t) t->n_trained * sizeof(float), err));
 	if (h->has_best)
 		PLM_TRY(pass_trained(s, t->best, err));
+	if (plm_private(t))
+		PLM_TRY(pass(s, t->options.privacy_key, sizeof(t->options.privacy_key), err));
 	return pass(s, t->mined, (size_t) h->mined * sizeof(int32_t), err);
 }
 

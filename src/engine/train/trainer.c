@@ -66,6 +66,7 @@ open_trainer(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 	t->most_tokens = plm_space_most(t);
 	t->steps = steps_of(&t->options, plm_examples_count(t->train));
 	t->mined_epoch = -1;
+	PLM_TRY(plm_private_open(t, err));
 	return t->code->open != NULL ? t->code->open(t, err) : PLM_OK;
 }
 
@@ -163,25 +164,46 @@ begin_gradient(PlmTrainer *t, PlmMicro *m)
 	memset(m->dhidden, 0, (size_t) (m->batch.tokens * t->model.config.width) * sizeof(float));
 }
 
+/* Adds a micro-batch's share to the loss, and its gradient to t->g. */
+static PlmStatus
+micro_gradient(PlmTrainer *t, const PlmTexts *texts, int64_t i, double *loss, PlmError *err)
+{
+	PlmMark		mark = plm_arena_mark(&t->step);
+	PlmMicro	m;
+	double		share = 0;
+
+	PLM_TRY(plm_micro_lay(t, texts, i, &m, err));
+	PLM_TRY(plm_micro_forward(t, &m, true, err));
+	begin_gradient(t, &m);
+	PLM_TRY(t->code->hidden_loss(t, &m, &share, err));
+	*loss += share;
+	PLM_TRY(plm_micro_backward(t, &m, err));
+	plm_arena_rewind(&t->step, mark);
+	return PLM_OK;
+}
+
 /* Objectives whose loss is a sum over texts: one micro-batch after the other. */
 static PlmStatus
 hidden_gradient(PlmTrainer *t, const PlmTexts *texts, double *loss, PlmError *err)
 {
 	for (int64_t i = 0; i < texts->micros; i++)
-	{
-		PlmMark		mark = plm_arena_mark(&t->step);
-		PlmMicro	m;
-		double		share = 0;
-
-		PLM_TRY(plm_micro_lay(t, texts, i, &m, err));
-		PLM_TRY(plm_micro_forward(t, &m, true, err));
-		begin_gradient(t, &m);
-		PLM_TRY(t->code->hidden_loss(t, &m, &share, err));
-		*loss += share;
-		PLM_TRY(plm_micro_backward(t, &m, err));
-		plm_arena_rewind(&t->step, mark);
-	}
+		PLM_TRY(micro_gradient(t, texts, i, loss, err));
 	return PLM_OK;
+}
+
+/* Of a private step: each example's gradient by itself, clipped, then the noise.  The loss is told as it is, without noise. */
+static PlmStatus
+private_gradient(PlmTrainer *t, const PlmTexts *texts, double *loss, PlmError *err)
+{
+	PLM_TRY(plm_private_begin(t, err));
+	for (int64_t i = 0; i < texts->micros; i++)
+	{
+		PLM_TRY(plm_gradient_zero(t, err));
+		PLM_TRY(micro_gradient(t, texts, i, loss, err));
+		PLM_TRY(plm_private_add(t, err));
+	}
+	*loss = texts->examples > 0 ? *loss / (double) texts->examples : 0;
+	return plm_private_end(t, err);
 }
 
 /*
@@ -236,6 +258,8 @@ plm_trainer_gradient(PlmTrainer *t, PlmTexts *texts, double *loss, PlmError *err
 	if (t->code->prepare != NULL)
 		PLM_TRY(t->code->prepare(t, texts, err));
 	PLM_TRY(plm_trainer_fit(t, texts, err));
+	if (plm_private(t))
+		return private_gradient(t, texts, loss, err);
 	if (t->code->vector_loss != NULL)
 		PLM_TRY(vector_gradient(t, texts, loss, err));
 	else
@@ -290,7 +314,7 @@ plm_trainer_step(PlmTrainer *t, PlmStep *out, PlmError *err)
 	if (t->at_step >= t->steps)
 		return plm_fail(err, PLM_EARG, 0, "all %" PRId64 " steps are done", t->steps);
 	PLM_TRY(last_good(t, find_gradient(t, &step, err), err));
-	if (t->options.clip > 0 && step.gradient_norm > t->options.clip)
+	if (!plm_private(t) && t->options.clip > 0 && step.gradient_norm > t->options.clip)
 		scale = t->options.clip / step.gradient_norm;
 	step.step = t->at_step + 1;
 	step.learning_rate = plm_learning_rate(t, t->at_step);
