@@ -16,7 +16,7 @@
  *
  * BENCH_SCALE=0.1      a tenth of W2's texts (BERT-base takes a quarter of them anyway)
  * BENCH_SHAPE=NAME     one shape
- * BENCH_ROUNDS=5       rounds (3 for BERT-base)
+ * BENCH_ROUNDS=5       rounds (3 for BERT-base); 0: only load the models through SQL
  * BENCH_THREADS=1      one thread only
  * BENCH_CLOCK=cpu      one-thread figures by processor time, for a machine that others use too; two threads stay by the wall's
  * BENCH_SVG=PATH       a chart
@@ -406,6 +406,20 @@ add_bars(const Bench *b, Bars *w2, Bars *w1)
 	}
 }
 
+static void
+run(Bench *b)
+{
+	for (int p = 0; p < PLM_PRECISIONS; p++)
+		b->peak[p] = bench_peak_of(p == PLM_PREC_F32 ? PEAK_F32 : p == PLM_PREC_BF16 ? PEAK_BF16 : PEAK_INT8);
+	printf("%s: kernels %s; one core holds %.0f GFLOP/s in f32, %.0f in bf16, %.0f in int8; %d rounds%s\n", b->shape->name,
+		   plm_simd_name(plm_simd_active()), b->peak[PLM_PREC_F32], b->peak[PLM_PREC_BF16], b->peak[PLM_PREC_INT8], b->rounds,
+		   b->by_cpu ? "; one thread by processor time" : "");
+	begin(b);
+	measure_all(b);
+	print_table(b);
+	print_bars(b);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -421,18 +435,15 @@ main(int argc, char **argv)
 
 		if (only != NULL && strcmp(only, b.shape->name) != 0)
 			continue;
-		b.rounds = (int) fmin(MAX_ROUNDS, fmax(1, setting("BENCH_ROUNDS", b.shape->width > 500 ? 3 : 5)));
-		for (int p = 0; p < PLM_PRECISIONS; p++)
-			b.peak[p] = bench_peak_of(p == PLM_PREC_F32 ? PEAK_F32 : p == PLM_PREC_BF16 ? PEAK_BF16 : PEAK_INT8);
-		printf("%s: kernels %s; one core holds %.0f GFLOP/s in f32, %.0f in bf16, %.0f in int8; %d rounds%s\n", b.shape->name,
-			   plm_simd_name(plm_simd_active()), b.peak[PLM_PREC_F32], b.peak[PLM_PREC_BF16], b.peak[PLM_PREC_INT8], b.rounds,
-			   b.by_cpu ? "; one thread by processor time" : "");
-		begin(&b);
-		measure_all(&b);
-		print_table(&b);
-		print_bars(&b);
-		add_bars(&b, &bars[groups], &bars[groups + 1]);
-		groups += 2;
+		b.rounds = (int) fmin(MAX_ROUNDS, fmax(0, setting("BENCH_ROUNDS", b.shape->width > 500 ? 3 : 5)));
+		if (b.rounds > 0)
+		{
+			run(&b);
+			add_bars(&b, &bars[groups], &bars[groups + 1]);
+			groups += 2;
+		}
+		else
+			begin(&b);
 		for (int p = 0; p < PLM_PRECISIONS; p++)
 			test_model_close(&b.model[p]);
 		for (int c = SQL_F32; c <= SQL_INT8; c++)

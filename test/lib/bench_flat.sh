@@ -1,19 +1,24 @@
 #!/bin/sh
 # "make bench-flat": the exact index over BENCH_LARGE (1000000) synthetic vectors of 384: how long it takes to build, the latency of
-# the ten nearest, with and without a filter that keeps 1 %, and that of a sort of all rows; and that the answers are equal.
+# the ten nearest, with and without a filter that keeps 1 %, and that of a sort of all rows; and that the answers are equal.  First of all
+# similarity() over all rows, on one core and with two workers, beside its bar.  BENCH_PARTS="scan index": which of these.
 set -eu
 . "$(dirname "$0")/cluster.sh"
 . "$(dirname "$0")/latency.sh"
 rows=${BENCH_LARGE:-1000000}
 seconds=${BENCH_SECONDS:-10}
+parts=${BENCH_PARTS:-scan index}
+has() { case " $parts " in *" $1 "*) true ;; *) false ;; esac; }
 fresh_cluster bench
 psql() { command psql -XqAt -v ON_ERROR_STOP=1 -d postgres "$@"; }
-psql -c "ALTER SYSTEM SET shared_buffers = '1GB'" -c "ALTER SYSTEM SET max_wal_size = '8GB'"
+psql -c "ALTER SYSTEM SET shared_buffers = '$((rows / 1000000 + 1))GB'" -c "ALTER SYSTEM SET max_wal_size = '8GB'"
 stop_cluster "$work/db"
 resume_cluster "$work/db"
 one_core="-c max_parallel_workers_per_gather=0"
 
 psql -v rows="$rows" -f "$top/test/bench/flat_setup.sql"
+if has scan; then psql -f "$top/test/bench/flat_scan.sql"; fi
+has index || exit 0
 # shellcheck disable=SC2046
 report "sort of all rows, one core" 1 $(latency flat_nearest.sql 1 "$seconds" "$one_core")
 psql <<'SQL'

@@ -131,6 +131,8 @@ use_model(const PlmModel *model, Work *work, const PlmHook *hook, PlmArena *aren
 {
 	PlmInput	inputs[6] = {{PLM_TEXT("a b c"), {NULL, 0}}, {PLM_TEXT("d"), PLM_TEXT("e f")}, {PLM_TEXT(""), {NULL, 0}},
 	{PLM_TEXT("g h i j"), {NULL, 0}}, {PLM_TEXT("k"), {NULL, 0}}, {PLM_TEXT("l m n o p q r s t u v w x y z"), {NULL, 0}}};
+	/* One text, long enough for two threads to share. */
+	PlmInput	long_text = {PLM_TEXT("a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o p q r s t u v w x y z"), {NULL, 0}};
 	PlmOptions	options = {work->threads, work->limit, hook};
 	PlmEncoding e;
 	PlmCandidate found[3];
@@ -140,6 +142,7 @@ use_model(const PlmModel *model, Work *work, const PlmHook *hook, PlmArena *aren
 	float		pooled[48];
 
 	PLM_TRY(plm_embed(model, 6, inputs, PLM_KIND_QUERY, &options, work->out, err));
+	PLM_TRY(plm_embed(model, 1, &long_text, PLM_KIND_QUERY, &options, work->out, err));
 	PLM_TRY(plm_fill_mask(model, PLM_TEXT("a [MASK] b"), 3, &options, arena, &e, &position, found, &n, err));
 	return plm_hidden_states(model, &e, &options, arena, &states, pooled, NULL, err);
 }

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* A multiple of every kernel's row tile; results do not depend on it. */
-#define ROW_BLOCK 144
+#define ROW_BLOCK PLM_BLOCK_ROWS
 
 static size_t
 larger(size_t a, size_t b)
@@ -69,6 +69,20 @@ plm_workspace_carve(const PlmModel *model, int64_t tokens, int64_t longest, size
 	PLM_TRY(take(arena, tokens, c->width, &ws->x, err));
 	PLM_TRY(take(arena, tokens, 3 * (int64_t) c->width, &ws->qkv, err));
 	return take(arena, tokens, c->width, &ws->mix, err);
+}
+
+PlmWorkspace *
+plm_workspace_borrow(PlmWorkspace *spaces, int n)
+{
+	for (int i = 0;; i = (i + 1) % n)
+		if (__atomic_exchange_n(&spaces[i].busy, 1, __ATOMIC_ACQUIRE) == 0)
+			return &spaces[i];
+}
+
+void
+plm_workspace_give_back(PlmWorkspace *ws)
+{
+	__atomic_store_n(&ws->busy, 0, __ATOMIC_RELEASE);
 }
 
 /* One block's forward over a batch. */
@@ -162,13 +176,41 @@ block_forward(const Pass *p, const PlmBatch *batch, const float *x, float *y, Pl
 	return PLM_OK;
 }
 
-static PlmStatus
-embed(const PlmModel *model, const PlmBatch *batch, float *x, PlmWorker *worker, PlmError *err)
+PlmStatus
+plm_encoder_embed(const PlmModel *model, const PlmBatch *batch, float *x, PlmWorker *worker, PlmError *err)
 {
 	const PlmConfig *c = &model->config;
 
 	return plm_nn_embed(batch, c->width, model->tok_embd, c->vocab, model->pos_embd, c->positions,
 						model->type_embd, c->types, &model->embd_norm, c->norm_eps, x, worker, err);
+}
+
+PlmStatus
+plm_block_project(const PlmModel *model, int32_t l, int64_t first, int64_t rows, PlmWorkspace *ws, PlmWorker *worker, PlmError *err)
+{
+	int64_t		C = model->config.width;
+
+	return plm_nn_linear(&model->blocks[l].qkv, rows, ws->x + first * C, C, NULL, ws->qkv + first * 3 * C, 3 * C, PLM_ACT_NONE,
+						 ws->scratch, worker, err);
+}
+
+PlmStatus
+plm_block_attend(const PlmModel *model, const PlmBatch *batch, int64_t head, PlmWorkspace *ws, PlmWorker *worker, PlmError *err)
+{
+	int64_t		C = model->config.width;
+	int64_t		D = C / model->config.heads;
+	const float *q = ws->qkv + head * D;
+
+	return plm_nn_attention(batch, 1, D, q, q + C, q + 2 * C, 3 * C, false, ws->mix + head * D, C, ws->scratch, worker, err);
+}
+
+PlmStatus
+plm_block_finish(const PlmModel *model, int32_t l, int64_t first, int64_t rows, PlmWorkspace *ws, PlmWorker *worker, PlmError *err)
+{
+	Pass		pass = {&model->config, &model->blocks[l], NULL, NULL, l, ws, worker};
+	int64_t		at = first * model->config.width;
+
+	return block_rows(&pass, first, rows, ws->x + at, ws->mix + at, ws->x + at, err);
 }
 
 PlmStatus
@@ -178,7 +220,7 @@ plm_encoder_forward(const PlmModel *model, const PlmBatch *batch, PlmWorkspace *
 	const PlmConfig *c = &model->config;
 	int64_t		state = batch->tokens * c->width;
 
-	PLM_TRY(embed(model, batch, ws->x, worker, err));
+	PLM_TRY(plm_encoder_embed(model, batch, ws->x, worker, err));
 	for (int32_t l = 0; l <= c->layers; l++)
 	{
 		Pass		pass = {c, &model->blocks[l], NULL, NULL, l, ws, worker};
@@ -208,7 +250,7 @@ plm_encoder_forward_taped(const PlmModel *model, const PlmBatch *batch, const Pl
 	int64_t		C = model->config.width;
 	float	   *first = L > 0 ? tape->blocks[0].x : tape->last;
 
-	PLM_TRY(embed(model, batch, first, worker, err));
+	PLM_TRY(plm_encoder_embed(model, batch, first, worker, err));
 	if (tape->dropout > 0)
 		plm_dropout(first, batch->tokens * C, tape->dropout, tape->seed + PLM_DROP_EMBD,
 					tape->first * (uint64_t) C);

@@ -102,8 +102,12 @@ typedef struct PlmWorkspace
 	float	   *ff;				/* (row block,F) */
 	void	   *scratch;		/* of the operations */
 	float	   *head;			/* of the head; of gated attention; of the way back */
-	int			busy;			/* atomic; run.c */
+	int			busy;			/* atomic */
 } PlmWorkspace;
+
+/* A free one of n, which is waited for: no more tasks may run at once than there are workspaces.  Give it back. */
+PlmWorkspace *plm_workspace_borrow(PlmWorkspace *spaces, int n);
+void		plm_workspace_give_back(PlmWorkspace *ws);
 
 /* For any chunk of at most `tokens` tokens, each text of at most `longest`. */
 PlmStatus	plm_workspace_carve(const PlmModel *model, int64_t tokens, int64_t longest, size_t head_bytes,
@@ -115,6 +119,33 @@ PlmStatus	plm_workspace_carve_taped(const PlmModel *model, int64_t tokens, int64
 /* The encoder: batch in, last hidden state in ws->x.  trace: NULL, or (L+1,T,C) receiving every hidden state. */
 PlmStatus	plm_encoder_forward(const PlmModel *model, const PlmBatch *batch, PlmWorkspace *ws, float *trace,
 								PlmWorker *worker, PlmError *err);
+
+/*
+ * The encoder in pieces, in place in ws, which several threads share but for ff and scratch: the first hidden state into x; then of each
+ * block l rows of qkv from rows of x, one head over all rows from qkv to mix, and what follows, rows of x from x and mix; at most
+ * PLM_BLOCK_ROWS rows at once.  Rows and heads do not depend on each other: the bits are plm_encoder_forward()'s.
+ */
+#define PLM_BLOCK_ROWS 144
+PlmStatus	plm_encoder_embed(const PlmModel *model, const PlmBatch *batch, float *x, PlmWorker *worker, PlmError *err);
+PlmStatus	plm_block_project(const PlmModel *model, int32_t l, int64_t first, int64_t rows, PlmWorkspace *ws, PlmWorker *worker,
+							  PlmError *err);
+PlmStatus	plm_block_attend(const PlmModel *model, const PlmBatch *batch, int64_t head, PlmWorkspace *ws, PlmWorker *worker,
+							 PlmError *err);
+PlmStatus	plm_block_finish(const PlmModel *model, int32_t l, int64_t first, int64_t rows, PlmWorkspace *ws, PlmWorker *worker,
+							 PlmError *err);
+
+/* ---- team.c ---- */
+
+/* Threads that can share a chunk of so many tokens to any use, of at most `threads`; less than 2: none. */
+int			plm_team_size(int64_t tokens, int threads);
+/* Workspaces for plm_encoder_forward_team(): spaces[0] is carved already, the others get its x, qkv and mix. */
+PlmStatus	plm_team_carve(const PlmModel *model, int64_t tokens, int64_t longest, PlmArena *arena, PlmWorkspace *spaces, int n,
+						   PlmError *err);
+/* plm_encoder_forward() by up to n threads, from the main thread, outside plm_parallel(); the last hidden state is in spaces[0].x. */
+PlmStatus	plm_encoder_forward_team(const PlmModel *model, const PlmBatch *batch, PlmWorkspace *spaces, int n, const PlmHook *hook,
+									 PlmError *err);
+
+/* ---- block.c, in training ---- */
 
 /* The same in training: everything goes to the tape. */
 PlmStatus	plm_encoder_forward_taped(const PlmModel *model, const PlmBatch *batch, const PlmTape *tape, PlmWorkspace *ws,

@@ -4,7 +4,8 @@
  * A slice of the inputs is tokenized on the main thread, cut into chunks of consecutive texts, and the
  * chunks are run by plm_parallel(); then the next slice.  So memory is bounded whatever the number of
  * inputs.  Chunks are cut by the lengths of the texts alone, and every kernel treats each row (and
- * attention each text) by itself: neither cut nor thread count can change a bit of the result.
+ * attention each text) by itself: neither cut nor thread count can change a bit of the result.  Where
+ * there are fewer chunks than threads, threads share each chunk (team.c).
  *
  * Workspaces are carved before the threads start, one for each thread that may work; a task borrows a
  * free one, since the pool's worker numbers are not bounded by this run's threads.
@@ -46,6 +47,7 @@ typedef struct Job
 	PlmArena	arena;
 	Slice		slice;
 	int			n_spaces;		/* threads that can find work */
+	bool		team;			/* on one chunk after the other, together; else each on chunks of its own */
 	PlmWorkspace *spaces;
 } Job;
 
@@ -195,25 +197,19 @@ carve(Job *job, PlmError *err)
 	}
 	for (int64_t i = 0; i < s->texts; i++)
 		longest = s->offsets[i + 1] - s->offsets[i] > longest ? s->offsets[i + 1] - s->offsets[i] : longest;
-	job->n_spaces = job->threads < s->chunks ? job->threads : (int) s->chunks;
+	job->n_spaces = plm_team_size(tokens, job->threads);
+	job->team = job->n_spaces > s->chunks;
+	if (!job->team)
+		job->n_spaces = job->threads < s->chunks ? job->threads : (int) s->chunks;
 	PLM_TRY(take(&job->arena, job->n_spaces, sizeof(PlmWorkspace), &job->spaces, err));
-	for (int i = 0; i < job->n_spaces; i++)
+	for (int i = 0; i < (job->team ? 1 : job->n_spaces); i++)
 	{
 		size_t		head = job->head->bytes(job->model, texts)
 			+ plm_align((size_t) texts * (size_t) job->head->width * sizeof(float), 64);
 
 		PLM_TRY(plm_workspace_carve(job->model, tokens, longest, head, &job->arena, &job->spaces[i], err));
 	}
-	return PLM_OK;
-}
-
-/* No more tasks run at once than there are workspaces, so one is free. */
-static PlmWorkspace *
-borrow(Job *job)
-{
-	for (int i = 0;; i = (i + 1) % job->n_spaces)
-		if (__atomic_exchange_n(&job->spaces[i].busy, 1, __ATOMIC_ACQUIRE) == 0)
-			return &job->spaces[i];
+	return job->team ? plm_team_carve(job->model, tokens, longest, &job->arena, job->spaces, job->n_spaces, err) : PLM_OK;
 }
 
 static PlmStatus
@@ -240,7 +236,10 @@ run_chunk(Job *job, int64_t chunk, PlmWorkspace *ws, PlmWorker *worker, PlmError
 	}
 	batch.tokens = offsets[batch.texts];
 	scratch = (float *) ((char *) rows + plm_align((size_t) (batch.texts * width) * sizeof(float), 64));
-	PLM_TRY(plm_encoder_forward(job->model, &batch, ws, NULL, worker, err));
+	if (job->team)
+		PLM_TRY(plm_encoder_forward_team(job->model, &batch, job->spaces, job->n_spaces, job->options->hook, err));
+	else
+		PLM_TRY(plm_encoder_forward(job->model, &batch, ws, NULL, worker, err));
 	PLM_TRY(job->head->apply(job->model, &batch, ws->x, number, rows, scratch, worker, err));
 	for (int64_t b = 0; b < batch.texts; b++)
 		memcpy(job->out + (number[b] - 1) * width, rows + b * width, (size_t) width * sizeof(float));
@@ -251,11 +250,25 @@ static PlmStatus
 task(void *arg, int64_t chunk, PlmWorker *worker, PlmError *err)
 {
 	Job		   *job = arg;
-	PlmWorkspace *ws = borrow(job);
+	PlmWorkspace *ws = plm_workspace_borrow(job->spaces, job->n_spaces);
 	PlmStatus	status = run_chunk(job, chunk, ws, worker, err);
 
-	__atomic_store_n(&ws->busy, 0, __ATOMIC_RELEASE);
+	plm_workspace_give_back(ws);
 	return status;
+}
+
+/* The slice that has been cut: chunks side by side, or one after the other. */
+static PlmStatus
+run_slice(Job *job, PlmError *err)
+{
+	PlmRun		run;
+	PlmWorker	worker = plm_main_worker(&run, job->options->hook);
+
+	if (!job->team)
+		return plm_parallel(job->threads, job->slice.chunks, task, job, job->options->hook, err);
+	for (int64_t chunk = 0; chunk < job->slice.chunks; chunk++)
+		PLM_TRY(run_chunk(job, chunk, &job->spaces[0], &worker, err));
+	return PLM_OK;
 }
 
 static PlmStatus
@@ -271,7 +284,7 @@ run_slices(Job *job, PlmError *err)
 		{
 			slice_cut(&job->slice);
 			PLM_TRY(carve(job, err));
-			PLM_TRY(plm_parallel(job->threads, job->slice.chunks, task, job, job->options->hook, err));
+			PLM_TRY(run_slice(job, err));
 		}
 		plm_arena_rewind(&job->arena, mark);
 	}
