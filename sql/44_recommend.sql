@@ -134,11 +134,14 @@ CREATE FUNCTION forget(catalog text, visitor text, delete_events boolean DEFAULT
 	AS $$
 	DECLARE
 		c product_llm.catalog := product_llm.own_catalog_row(catalog);
+		done text[];
 	BEGIN
 		PERFORM product_llm.events_row(c.catalog);
+		done := product_llm.catalog_work(c.catalog, 'forget', ARRAY[visitor, delete_events::pg_catalog.text]);
 		RETURN QUERY SELECT n.what, n.erased::pg_catalog.int8
-			FROM ROWS FROM (pg_catalog.unnest(ARRAY['pairs', 'lists', 'feedback', 'events', 'models']),
-				pg_catalog.unnest(product_llm.catalog_work(c.catalog, 'forget', ARRAY[visitor, delete_events::pg_catalog.text]))) AS n (what, erased);
+			FROM ROWS FROM (pg_catalog.unnest(ARRAY['pairs', 'lists', 'feedback', 'events', 'models']), pg_catalog.unnest(done[1:5])) AS n (what, erased);
+		-- Models are not erased: they are named.
+		RETURN QUERY SELECT 'model ' || m.model, 0::pg_catalog.int8 FROM pg_catalog.unnest(done[6:]) AS m (model);
 	END
 	$$;
 COMMENT ON FUNCTION forget(text, text, boolean) IS
@@ -156,8 +159,14 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 		lists bigint := 0;
 		answers bigint := 0;
 		events bigint := 0;
+		known boolean;
+		models text[] := '{}';
 	BEGIN
 		EXECUTE product_llm.visitor_form(e) INTO name USING keys[1];
+		EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s AS t WHERE product_llm.key_text(t.%I) = $1)', e.source, e.visitor) INTO known USING name;
+		IF known THEN
+			models := product_llm.models_that_read(ARRAY[e.source, e.pairs, e.lists, e.feedback]::pg_catalog.regclass[]);
+		END IF;
 		-- In the order in which writers of events do: the rows, then the table of pairs; and that at once as strongly as it will
 		-- be needed, because two that hold it weakly and then want more wait for each other.
 		IF keys[2]::boolean THEN
@@ -192,7 +201,7 @@ CREATE FUNCTION catalog_forget(catalog text, keys text[]) RETURNS text[]
 			ON CONFLICT DO NOTHING;
 		END IF;
 		PERFORM product_llm.catalog_pairs(catalog, NULL);
-		RETURN ARRAY[pairs, lists, answers, events, 0]::pg_catalog.text[];
+		RETURN ARRAY[pairs, lists, answers, events, pg_catalog.cardinality(models)]::pg_catalog.text[] || models;
 	END
 	$$;
 COMMENT ON FUNCTION catalog_forget(text, text[]) IS 'erase what a catalog keeps of a visitor; run as the catalog''s owner';

@@ -22,6 +22,8 @@ CREATE TABLE training_run (
 	example_rows bigint,
 	held_out_rows bigint,
 	checksum text,
+	reads text[],
+	reads_more boolean,
 	best_metric text,
 	best_value double precision,
 	best_step bigint,
@@ -52,6 +54,8 @@ COMMENT ON COLUMN training_run.eta IS 'time that the steps left will take';
 COMMENT ON COLUMN training_run.example_rows IS 'rows that are learnt from';
 COMMENT ON COLUMN training_run.held_out_rows IS 'rows that are held out and measured on';
 COMMENT ON COLUMN training_run.checksum IS 'of both: a run goes on only with the rows that it began with';
+COMMENT ON COLUMN training_run.reads IS 'tables and views that the queries read';
+COMMENT ON COLUMN training_run.reads_more IS 'do the queries call functions of somebody''s own, which may read others?';
 COMMENT ON COLUMN training_run.best_metric IS 'the figure that says which weights are best';
 COMMENT ON COLUMN training_run.best_value IS 'its best value so far';
 COMMENT ON COLUMN training_run.best_step IS 'the step that gave it';
@@ -136,6 +140,11 @@ CREATE PROCEDURE finetune(model text, base text, task text, examples text, optio
 	AS 'MODULE_PATHNAME', 'product_llm_finetune' LANGUAGE C;
 COMMENT ON PROCEDURE finetune(text, text, text, text, jsonb) IS
 	'make a model of a base that has learnt a task from the rows of a query: classification (text, label), retrieval (query, positive [, negative]), ranking (query, document, grade), similarity (a, b, score), distillation (text)';
+
+CREATE PROCEDURE retrain(model text, as_model text)
+	AS 'MODULE_PATHNAME', 'product_llm_retrain' LANGUAGE C;
+COMMENT ON PROCEDURE retrain(text, text) IS
+	'make a model anew under another name: the same query, base and options as its training had, on the rows of today; the old one stays until it is dropped';
 
 CREATE PROCEDURE resume_training(run int)
 	AS 'MODULE_PATHNAME', 'product_llm_resume_training' LANGUAGE C;

@@ -18,6 +18,7 @@ GRANT SELECT ON catalogs, catalog_tables, refresh_progress, feedback TO PUBLIC;
 -- Training makes models; row-level security says whose runs one sees.
 REVOKE EXECUTE ON PROCEDURE pretrain(text, text, text, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON PROCEDURE finetune(text, text, text, text, jsonb) FROM PUBLIC;
+REVOKE EXECUTE ON PROCEDURE retrain(text, text) FROM PUBLIC;
 REVOKE EXECUTE ON PROCEDURE resume_training(int) FROM PUBLIC;
 REVOKE EXECUTE ON PROCEDURE finish_training(int) FROM PUBLIC;
 GRANT SELECT, DELETE ON training_run TO PUBLIC;

@@ -1,5 +1,5 @@
 /*
- * fn_train.c -- the SQL procedures of training: pretrain, finetune, resume_training, finish_training; cancel_training.
+ * fn_train.c -- the SQL procedures of training: pretrain, finetune, retrain, resume_training, finish_training; cancel_training.
  *
  * Arguments are checked before there is a run, so that a mistake leaves nothing behind.
  */
@@ -49,6 +49,19 @@ settle(PlmpgTrainRun *run, Jsonb *options)
 				 errhint("Name a model in option \"tokenizer\"; product_llm.train_tokenizer() makes one of the corpus.")));
 }
 
+/* Where names are looked up: as in this session, unless the run knows better. */
+static void
+check_queries(PlmpgTrainRun *run)
+{
+	int			level = NewGUCNestLevel();
+
+	if (run->search_path == NULL)
+		run->search_path = pstrdup(GetConfigOption("search_path", false, false));
+	(void) set_config_option("search_path", run->search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	plmpg_train_check_queries(run->objective, run->query, &run->settings);
+	AtEOXact_GUC(false, level);
+}
+
 /* All that can be said about a new run before it begins. */
 static void
 prepare(PlmpgTrainRun *run, Jsonb *options)
@@ -63,8 +76,7 @@ prepare(PlmpgTrainRun *run, Jsonb *options)
 		require_model(run->settings.tokenizer);
 	if (run->settings.teacher != NULL)
 		require_model(run->settings.teacher);
-	run->search_path = pstrdup(GetConfigOption("search_path", false, false));
-	plmpg_train_check_queries(run->objective, run->query, &run->settings);
+	check_queries(run);
 	run->options = plmpg_train_resolved(run->objective, &run->settings);
 }
 
@@ -213,6 +225,36 @@ Datum
 product_llm_finish_training(PG_FUNCTION_ARGS)
 {
 	go_on(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(product_llm_retrain);
+
+/* retrain(model, as_model): the same call again, on the rows of today. */
+Datum
+product_llm_retrain(PG_FUNCTION_ARGS)
+{
+	PlmpgTrainRun *run = plmpg_run_new(plmpg_may_commit(fcinfo));
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	char	   *model = text_argument(fcinfo, 0, "model");
+	int32		number;
+
+	require(fcinfo, 1, "as_model");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	require_model(model);
+	number = plmpg_run_of_model(model);
+	if (number == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no training of this database is known to have made model \"%s\"", model),
+				 errhint("Only what pretrain() or finetune() has made, and whose row of product_llm.training_run is there, can be made again.")));
+	plmpg_run_read(run, number);
+	PopActiveSnapshot();
+	run->run = 0;
+	run->checkpoint_step = -1;
+	run->model = plmpg_model_name(PG_GETARG_TEXT_PP(1));
+	train(run, DatumGetJsonbP(run->options));
+	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();
 }
 

@@ -176,6 +176,12 @@ fetch(PlmpgBatch *b)
 	b->end = plmpg_cursor_fetch(b->cursor, (uint64) b->size, take_row, b) < (uint64) b->size;
 }
 
+List *
+plmpg_query_reads(const PlmpgQuerySpec *spec, const char *sql, bool *more)
+{
+	return plmpg_sql_reads(psprintf("SELECT * FROM (%s\n) AS q", plmpg_one_select(spec->what, spec->hint, sql)), more);
+}
+
 PlmpgQuery *
 plmpg_query_open(const PlmpgQuerySpec *spec, text *sql)
 {

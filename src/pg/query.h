@@ -73,6 +73,9 @@ void		plmpg_query_check(const PlmpgQuerySpec *spec, text *sql, int *columns, boo
 /* The one SELECT that the text is, without what follows it, to be put into parentheses; ERROR for anything else. */
 char	   *plmpg_one_select(const char *what, const char *hint, const char *sql);
 
+/* What a query reads: see plmpg_sql_reads(). */
+List	   *plmpg_query_reads(const PlmpgQuerySpec *spec, const char *sql, bool *more);
+
 /* Makes errors say what the query is for, with their position in its text; pushed while it runs. */
 typedef struct PlmpgQueryContext
 {

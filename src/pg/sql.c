@@ -9,6 +9,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
@@ -18,6 +19,7 @@
 #include "utils/plancache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 /* ---- parameters ---- */
 
@@ -325,6 +327,33 @@ plmpg_sql_describe(const char *sql)
 	MemoryContextSwitchTo(old);
 	SPI_finish();
 	return desc;
+}
+
+List *
+plmpg_sql_reads(const char *sql, bool *more)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan = prepare_select(sql);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	MemoryContext old = MemoryContextSwitchTo(context);
+	List	   *names = NIL;
+	List	   *relations = NIL;
+	ListCell   *cell;
+
+	*more = false;
+	relations = list_concat_unique_oid(NIL, source->relationOids);
+	foreach(cell, relations)
+	{
+		Oid			relation = lfirst_oid(cell);
+
+		names = lappend(names, quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)));
+	}
+	/* Of functions, only those that are not the server's own are noted here. */
+	foreach(cell, source->invalItems)
+		*more = *more || ((PlanInvalItem *) lfirst(cell))->cacheId == PROCOID;
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	return names;
 }
 
 PlmpgCursor

@@ -68,6 +68,12 @@ char	   *plmpg_sql_string(const char *sql, const PlmpgParams *p, int flags);
 TupleDesc	plmpg_sql_describe(const char *sql);
 
 /*
+ * The tables and views that a SELECT reads, as qualified names, in the current context.  *more: it calls functions of somebody's own, whose
+ * bodies may read others.
+ */
+List	   *plmpg_sql_reads(const char *sql, bool *more);
+
+/*
  * A cursor over one SELECT, read-only, with the snapshot of the calling statement, until it is closed or the transaction
  * (or the savepoint that it was opened in) ends.
  */

@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
@@ -431,6 +432,28 @@ require_rows(const PlmExamples *examples, const char *what)
 				 errhint("Run the query by itself to see what it yields; option \"validation\" says which share is held out.")));
 }
 
+/* What the queries read, for those who ask later which models have seen a table. */
+static void
+note_reads(PlmpgTrainRun *run)
+{
+	bool		more = false;
+	List	   *names = plmpg_query_reads(plmpg_train_spec(run->objective, false), run->query, &run->reads_more);
+	MemoryContext old;
+	Datum	   *values;
+	int			n = 0;
+	ListCell   *cell;
+
+	if (run->settings.validation_query != NULL)
+		names = list_concat(names, plmpg_query_reads(plmpg_train_spec(run->objective, true), run->settings.validation_query, &more));
+	run->reads_more = run->reads_more || more;
+	values = palloc((list_length(names) + 1) * sizeof(Datum));
+	old = MemoryContextSwitchTo(run->context);
+	foreach(cell, names)
+		values[n++] = CStringGetTextDatum((char *) lfirst(cell));
+	run->reads = PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+	MemoryContextSwitchTo(old);
+}
+
 void
 plmpg_train_read_examples(PlmpgTrainRun *run)
 {
@@ -444,6 +467,7 @@ plmpg_train_read_examples(PlmpgTrainRun *run)
 		pupils->context = AllocSetContextCreate(CurrentMemoryContext, "product_llm pupils", ALLOCSET_DEFAULT_SIZES);
 	}
 	run->scale = 1;
+	note_reads(run);
 	if (run->objective == PLM_LEARN_CLASSES || run->objective == PLM_LEARN_RANKING || run->objective == PLM_LEARN_SIMILARITY)
 		survey_rows(run);
 	run->examples = new_examples(run, pupils);

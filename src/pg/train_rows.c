@@ -112,6 +112,19 @@ plmpg_run_equal(const PlmpgTrainRun *run)
 	return number;
 }
 
+int32
+plmpg_run_of_model(const char *model)
+{
+	PlmpgParams p = {0};
+	int32		number = 0;
+
+	plmpg_param_text(&p, model);
+	as_owner("SELECT r.run FROM product_llm.training_run AS r JOIN product_llm.model AS m"
+			 " ON m.model OPERATOR(pg_catalog.=) r.model AND m.metrics OPERATOR(pg_catalog.->>) 'run' OPERATOR(pg_catalog.=) r.run::pg_catalog.text"
+			 " WHERE r.model OPERATOR(pg_catalog.=) $1 AND r.state OPERATOR(pg_catalog.=) 'done'", &p, 0, take_number, &number);
+	return number;
+}
+
 typedef struct RunRow
 {
 	PlmpgTrainRun *run;
@@ -192,7 +205,9 @@ plmpg_run_counts(PlmpgTrainRun *run)
 	param_long(&p, run->held_out != NULL ? plm_examples_count(run->held_out) : 0, false);
 	plmpg_param_text(&p, psprintf("%016" INT64_MODIFIER "x%016" INT64_MODIFIER "x", checksum, held));
 	param_long(&p, plm_trainer_steps(run->trainer), false);
-	if (as_owner("UPDATE product_llm.training_run SET example_rows = $2, held_out_rows = $3, checksum = $4, steps = $5,"
+	plmpg_param(&p, TEXTARRAYOID, run->reads, false);
+	plmpg_param(&p, BOOLOID, BoolGetDatum(run->reads_more), false);
+	if (as_owner("UPDATE product_llm.training_run SET example_rows = $2, held_out_rows = $3, checksum = $4, steps = $5, reads = $6, reads_more = $7,"
 				 " updated_at = pg_catalog.clock_timestamp()"
 				 " WHERE run OPERATOR(pg_catalog.=) $1 AND coalesce(checksum, $4) OPERATOR(pg_catalog.=) $4", &p, 0, NULL, NULL) != 1)
 		ereport(ERROR,

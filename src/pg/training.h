@@ -130,6 +130,8 @@ typedef struct PlmpgTrainRun
 	PlmExamples *held_out;		/* NULL: none */
 	PlmpgLabels labels;
 	double		scale;			/* grades and scores are divided by it */
+	Datum		reads;			/* text[]: the tables and views that the queries read */
+	bool		reads_more;		/* and functions, which may read others */
 	PlmTrainer *trainer;
 	/* the course */
 	PlmpgTrainCourse course;
@@ -160,6 +162,8 @@ void		plmpg_train_read_examples(PlmpgTrainRun *run);
 void		plmpg_run_insert(PlmpgTrainRun *run);
 /* The number of the newest run of the caller's with equal arguments that can go on, or 0. */
 int32		plmpg_run_equal(const PlmpgTrainRun *run);
+/* The number of the run that has made a model, or 0. */
+int32		plmpg_run_of_model(const char *model);
 /* What is asked for, from the row of a run of the caller's; ERROR when there is none.  Returns its state. */
 char	   *plmpg_run_read(PlmpgTrainRun *run, int32 number);
 void		plmpg_run_begin(PlmpgTrainRun *run);
