@@ -1,8 +1,7 @@
 -- What models have seen, and what they give back.
 
--- Runs of all owners are looked at, which only the extension's owner may; of what they say, no more than models' names comes out.
-CREATE FUNCTION models_that_read(tables regclass[]) RETURNS text[]
-	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION own_models_that_read(tables regclass[]) RETURNS text[]
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 		WITH RECURSIVE below AS (
@@ -22,6 +21,11 @@ CREATE FUNCTION models_that_read(tables regclass[]) RETURNS text[]
 		)
 		SELECT coalesce(pg_catalog.array_agg(s.model ORDER BY s.model), '{}') FROM seen AS s
 	$$;
+COMMENT ON FUNCTION own_models_that_read(regclass[]) IS 'the same by the runs that the caller sees';
+
+-- Whoever is to be forgotten is to be forgotten by everybody's models: runs of all owners are looked at, of which no more than models' names comes out.
+CREATE FUNCTION models_that_read(tables regclass[]) RETURNS text[]
+	AS 'MODULE_PATHNAME', 'product_llm_models_that_read' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000;
 COMMENT ON FUNCTION models_that_read(regclass[]) IS
 	'names of the models whose training read one of these tables, or may have: through a view, a partition, a function, or a base that did';
 

@@ -125,6 +125,39 @@ plmpg_run_of_model(const char *model)
 	return number;
 }
 
+/* The one value of a result, in the context that the struct names. */
+typedef struct Answer
+{
+	MemoryContext context;
+	Datum		value;
+} Answer;
+
+static void
+take_array(void *arg, TupleTableSlot *slot)
+{
+	Answer	   *answer = arg;
+	bool		null;
+	Datum		value = slot_getattr(slot, 1, &null);
+	MemoryContext old = MemoryContextSwitchTo(answer->context);
+
+	answer->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	MemoryContextSwitchTo(old);
+}
+
+PG_FUNCTION_INFO_V1(product_llm_models_that_read);
+
+/* models_that_read(tables) -> text[]: as the runs' owner, who sees all of them. */
+Datum
+product_llm_models_that_read(PG_FUNCTION_ARGS)
+{
+	PlmpgParams p = {0};
+	Answer		answer = {.context = CurrentMemoryContext};
+
+	plmpg_param(&p, REGCLASSARRAYOID, PG_GETARG_DATUM(0), false);
+	as_owner("SELECT product_llm.own_models_that_read($1)", &p, 0, take_array, &answer);
+	PG_RETURN_DATUM(answer.value);
+}
+
 typedef struct RunRow
 {
 	PlmpgTrainRun *run;
