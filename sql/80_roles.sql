@@ -22,7 +22,7 @@ CREATE FUNCTION level_rights(level text) RETURNS TABLE (privilege text, kind tex
 	rights AS (
 		SELECT 'EXECUTE' AS privilege, 'ROUTINE' AS kind, p.oid::regprocedure::text AS object,
 			CASE WHEN m.initprivs IS NULL OR EXISTS (SELECT FROM aclexplode(m.initprivs) AS a WHERE a.grantee = 0) THEN 'user'
-				WHEN p.proname IN ('train_tokenizer', 'pretrain', 'finetune', 'resume_training', 'finish_training', 'quantize_model',
+				WHEN p.proname IN ('train_tokenizer', 'pretrain', 'finetune', 'retrain', 'resume_training', 'finish_training', 'quantize_model',
 					'grant_model', 'revoke_model') THEN 'trainer'
 				WHEN p.proname NOT IN ('grant_role', 'revoke_role', 'change_rights') AND p.prorettype <> 'trigger'::regtype THEN 'administrator' END AS level
 		FROM member AS m JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid

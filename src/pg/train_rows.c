@@ -6,14 +6,11 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -136,11 +133,10 @@ static void
 take_array(void *arg, TupleTableSlot *slot)
 {
 	Answer	   *answer = arg;
-	bool		null;
-	Datum		value = slot_getattr(slot, 1, &null);
 	MemoryContext old = MemoryContextSwitchTo(answer->context);
+	bool		null;
 
-	answer->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	answer->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(slot_getattr(slot, 1, &null)));
 	MemoryContextSwitchTo(old);
 }
 
