@@ -8,7 +8,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $rows = 4000;
+my $rows = 10000;
 my $node = start_node('main', conf => "autovacuum = off\ntrack_functions = all\nmax_parallel_maintenance_workers = 2\n");
 
 install_rebuilt($node);
