@@ -1,6 +1,8 @@
 #!/bin/sh
 # "make test": build, a private cluster, every suite; the last line is "N passed, N failed".
 # Suites can be named to run those alone:  test/lib/run.sh unit regress pgtap isolation tap fuzz stress
+# PLM_REGRESS, PLM_TAP: some files of theirs alone (PLM_REGRESS="forget seen", PLM_TAP=005_cancel.pl).
+# PLM_RESULTS: a folder for what the regression tests printed.
 set -eu
 . "$(dirname "$0")/cluster.sh"
 
@@ -38,10 +40,11 @@ regress() {
 	ln -s "$top/expected" "$work/regress/expected"
 	"$pgxs_test/regress/pg_regress" --bindir="$inst_bin" --inputdir="$top/test" --outputdir="$work/regress" \
 		$(expected_option) --host="$PGHOST" --user=postgres --dbname=contrib_regression \
-		--load-extension=product_llm $(basename -s .sql test/sql/*.sql | sort) >"$work/regress.log" 2>&1 ||
+		--load-extension=product_llm ${PLM_REGRESS:-$(basename -s .sql test/sql/*.sql | sort)} >"$work/regress.log" 2>&1 ||
 		cat "$work/regress/regression.diffs" 2>/dev/null || true
 	cat "$work/regress.log"
 	regress_counts regress "$work/regress.log"
+	[ -z "${PLM_RESULTS:-}" ] || cp -r "$work/regress/results/." "$PLM_RESULTS"
 }
 
 isolation() {
