@@ -15,7 +15,7 @@
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines, and what int8 costs
 #   make evaluate-reasons  are explanations complete, true to the model, and cheap? on public data, REASONS_PAIRS (500) texts of each task
 #   make evaluate-privacy  what a private training costs, on public data: PRIVACY_ROWS (20000) reviews at epsilon 3
-#   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning; stop it, call it again
+#   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning, card; stop it, call it again
 #   make teach       what fine-tuning is worth on public data: sentences, a catalogue, the next item, reviews; hours
 #   make demo-psql   psql on the demo database of the last "make demo"
 #

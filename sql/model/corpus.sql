@@ -1,4 +1,5 @@
 -- What a model learns from: texts, and pairs of texts that belong together.  Run by psql in the folder of data sets.
+-- :without is icecat for a model that shall not have read that catalogue, or empty.
 --
 -- Only sets whose licence allows it: icecat (Apache-2.0, Open Icecat), bestbuy (Apache-2.0), flipkart (CC BY-SA 4.0), online_retail
 -- (CC0), webshop (MIT), litemall_zh (MIT), google_taxonomy, uer_zh (Apache-2.0).  No relevance judgement and no test part is read.
@@ -17,6 +18,7 @@ CREATE TABLE icecat AS
 		 FROM jsonb_each_text(l.line::jsonb) AS a WHERE a.key LIKE 'attr\_t\_%' AND length(a.value) < 60) AS attributes
 	FROM line AS l;
 TRUNCATE line;
+DELETE FROM icecat WHERE :'without' = 'icecat';
 
 CREATE TEMPORARY TABLE flipkart_file (id text, name text, tree text);
 \copy flipkart_file FROM PROGRAM 'gzip -dc flipkart/flipkart_20k.csv.gz' WITH (FORMAT csv, HEADER)
