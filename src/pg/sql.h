@@ -51,7 +51,7 @@ char	   *plmpg_slot_string(TupleTableSlot *slot, int column);
 /* How to run a statement. */
 #define PLMPG_SQL_READ 1		/* read-only, with the snapshot of the calling statement */
 #define PLMPG_SQL_KEEP 2		/* keep its plan for this session: for texts that come again */
-#define PLMPG_SQL_LATEST 4		/* write, with a snapshot taken now even in a transaction that has an older one */
+#define PLMPG_SQL_LATEST 4		/* write, with a snapshot taken now even in a transaction that has an older one; rows go nowhere */
 
 /*
  * Run one statement, give each row to `take` (may be NULL) and return the number of rows.  trigger: its transition tables
