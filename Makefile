@@ -175,7 +175,7 @@ san_libs       = $(engine_libs) $(blas_libs) -lm -lpthread
 unit-build: $(unit_bin)
 fuzz-build: $(fuzz_bin)
 unit: unit-build
-	@test/lib/tap.sh unit $(unit_bin)
+	@TAP_JOBS=2 test/lib/tap.sh unit $(unit_bin)
 fuzz: fuzz-build
 	@FUZZ_SECONDS="$(or $(FUZZ_SECONDS),600)" test/lib/fuzz.sh $(fuzz_bin)
 

@@ -1,13 +1,17 @@
 #!/bin/sh
 # tap.sh SUITE PROGRAM...: run programs that speak TAP; show what failed; end with "SUITE: N passed, N failed".
 # A program that dies, or whose plan does not match, counts as one failure more.  Exit status 1 on any failure.
+#
+# TAP_RUN: run the "programs" through something else, such as psql -f.  TAP_JOBS (1): so many at a time, but for those whose name
+# matches TAP_ALONE (a pattern of case): they measure time, and run after the others, one by one.
 suite=$1
 shift
-passed=0 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for program in "$@"; do
-	# TAP_RUN lets a caller run the "programs" through something else, such as psql -f.
+
+# one PROGRAM: run it and print its report at once.
+one() {
+	program=$1
+	log=$(mktemp)
+	begin=$(date +%s)
 	# shellcheck disable=SC2086
 	${TAP_RUN:-} "$program" >"$log" 2>&1 </dev/null
 	status=$?
@@ -25,9 +29,39 @@ for program in "$@"; do
 		grep -a -A 60 '^not ok ' "$log" | head -n 200
 	fi
 	skipped=$(grep -a -c '^ok .*# SKIP' "$log")
-	printf '%-48s %4d ok %3d failed%s\n' "$suite/$(basename "$program")" "$ok" "$bad" \
+	printf '%-48s %4d ok %3d failed %4d s%s\n' "$suite/$(basename "$program")" "$ok" "$bad" "$(($(date +%s) - begin))" \
 		"$([ "$skipped" = 0 ] || echo "  ($skipped skipped: $(sed -n 's/^ok .*# SKIP //p' "$log" | head -n 1))")"
-	passed=$((passed + ok)) failed=$((failed + bad))
-done
-echo "$suite: $passed passed, $failed failed"
-[ "$failed" = 0 ]
+	rm -f "$log"
+}
+
+# several JOBS < names: each by this script itself, its report in one piece.
+several() {
+	xargs -r -P "$1" -I '{}' sh -c 'report=$("$0" "$1" --one "$2"); printf "%s\n" "$report"' "$0" "$suite" '{}'
+}
+
+# named alone|others PROGRAM...: those that match TAP_ALONE, or the others.
+named() {
+	which=$1
+	shift
+	for program in "$@"; do
+		# shellcheck disable=SC2254
+		case $(basename "$program") in
+			${TAP_ALONE:-}) [ "$which" = others ] || echo "$program" ;;
+			*) [ "$which" = alone ] || echo "$program" ;;
+		esac
+	done
+}
+
+if [ "$1" = --one ]; then
+	one "$2"
+	exit
+fi
+reports=$(mktemp)
+trap 'rm -f "$reports"' EXIT
+{
+	named others "$@" | several "${TAP_JOBS:-1}"
+	named alone "$@" | several 1
+} | tee "$reports"
+awk -v suite="$suite" -v n=$# '
+	index($1, suite "/") == 1 && $3 == "ok" && $5 == "failed" {p += $2; f += $4; seen++}
+	END {f += n - seen; printf "%s: %d passed, %d failed\n", suite, p, f; exit f > 0}' "$reports"

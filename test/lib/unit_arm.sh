@@ -36,4 +36,4 @@ for t in test_num test_num_rows test_num_codes; do
 	done
 done
 # shellcheck disable=SC2086
-exec test/lib/tap.sh arm $programs
+exec env TAP_JOBS=2 test/lib/tap.sh arm $programs
