@@ -3,15 +3,12 @@
  */
 #include "flat_page.h"
 
-#include <math.h>
-
 /* n: the number of its elements, or 0. */
 static FlatValue
 read_value(Datum value, bool null, int *n)
 {
 	FlatValue	v = {.what = FLAT_NULL};
 	ArrayType  *array;
-	double		sum = 0;
 
 	*n = 0;
 	if (null)
@@ -22,9 +19,7 @@ read_value(Datum value, bool null, int *n)
 		return v;
 	*n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	v.values = (const float *) ARR_DATA_PTR(array);
-	for (int i = 0; i < *n; i++)
-		sum += (double) v.values[i] * v.values[i];
-	if (*n <= FLAT_MAX_DIMENSIONS && sum > 0 && isfinite(sum))
+	if (*n <= FLAT_MAX_DIMENSIONS && plm_code_direction(v.values, *n))
 		v.what = (uint16) *n;
 	return v;
 }
