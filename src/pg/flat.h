@@ -14,8 +14,9 @@
  * here: the method supports neither uniqueness nor exclusion.
  *
  *     flat_page.h    what stands on pages
- *     flat.c         the handler, validation, cost        flat_build.c    CREATE INDEX and INSERT
- *     flat_scan.c    scans                                flat_vacuum.c   VACUUM
+ *     flat.c         the handler, validation, cost        flat_build.c    CREATE INDEX
+ *     flat_insert.c  INSERT                               flat_scan.c     scans
+ *     flat_vacuum.c  VACUUM
  */
 #ifndef PLMPG_FLAT_H
 #define PLMPG_FLAT_H

@@ -1,122 +1,335 @@
 /*
- * flat_build.c -- CREATE INDEX and INSERT of the exact index: see flat.h.
+ * flat_build.c -- CREATE INDEX of the exact index, by one process or several: see flat.h.
+ *
+ * Every process reads its part of the table, codes rows onto a page of its own of each kind, and adds a page to the index when it is
+ * full; several at a time, for the sake of the others, who wait meanwhile.  What is left on pages that are not full the leader puts together, so that an index has as many pages as one process would
+ * have filled; only their order differs.
  */
 #include "flat.h"
 
-#include "access/generic_xlog.h"
+#include "access/parallel.h"
+#include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
-#include "miscadmin.h"
-#include "storage/indexfsm.h"
+#include "optimizer/optimizer.h"
+#include "pgstat.h"
+#include "port/atomics.h"
 #include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/snapmgr.h"
 
 #include "flat_page.h"
 
-/* ---- CREATE INDEX ---- */
-
-/* Pages are filled here, and put into the index when they are full; all are logged together at the end. */
-typedef struct Building
+/* What one process has built. */
+typedef struct Share
 {
-	Relation	index;
-	FlatMeta	meta;
+	double		heap_rows;
+	double		rows;
+	bool		broken;			/* HOT chains: IndexInfo.ii_BrokenHotChain */
 	bool		open[FLAT_KINDS];	/* has rows that are not in the index yet */
 	PGAlignedBlock page[FLAT_KINDS];
-	double		rows;
-	MemoryContext row;
+} Share;
+
+/* In shared memory, where workers take part. */
+typedef struct Building
+{
+	Oid			heap;
+	Oid			index;
+	bool		concurrent;
+	bool		workers;		/* more than one process may extend the index */
+	pg_atomic_uint32 dimensions;	/* 0: no process has met a row with a direction */
+	Share		share[FLEXIBLE_ARRAY_MEMBER];	/* the leader's, then those of workers by number */
 } Building;
 
-/* The index is this transaction's own: nobody else extends it. */
-static Buffer
-append(Relation index, ForkNumber fork)
+#define BATCH 32
+
+/* One process's view. */
+typedef struct Builder
 {
-	return ReadBufferExtended(index, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	Relation	index;
+	Building   *all;
+	Share	   *mine;
+	int			n;				/* full pages that are not in the index yet */
+	PGAlignedBlock *batch;		/* (BATCH) */
+	int			dimensions;		/* 0: not looked up, or not settled yet */
+	BlockNumber target[FLAT_KINDS]; /* the page added last */
+	MemoryContext row;
+} Builder;
+
+/* ---- rows onto pages ---- */
+
+static void
+log_pages(Relation index, BlockNumber from, BlockNumber end)
+{
+	if (RelationNeedsWAL(index))
+		log_newpage_range(index, MAIN_FORKNUM, from, end, false);
 }
 
 static void
-flush(Building *b, FlatKind kind)
+flush(Builder *b)
 {
-	Buffer		buffer;
+	BlockNumber first = InvalidBlockNumber;
 
-	if (!b->open[kind])
-		return;
-	buffer = append(b->index, MAIN_FORKNUM);
-	memcpy(BufferGetPage(buffer), b->page[kind].data, BLCKSZ);
-	MarkBufferDirty(buffer);
-	b->meta.target[kind] = BufferGetBlockNumber(buffer);
-	UnlockReleaseBuffer(buffer);
-	b->open[kind] = false;
+	if (b->all->workers)
+		LockRelationForExtension(b->index, ExclusiveLock);
+	for (int i = 0; i < b->n; i++)
+	{
+		Page		page = b->batch[i].data;
+		Buffer		buffer = flat_extend(b->index, MAIN_FORKNUM);
+
+		memcpy(BufferGetPage(buffer), page, BLCKSZ);
+		MarkBufferDirty(buffer);
+		b->target[flat_opaque(page)->kind] = BufferGetBlockNumber(buffer);
+		if (i == 0)
+			first = BufferGetBlockNumber(buffer);
+		UnlockReleaseBuffer(buffer);
+	}
+	if (b->all->workers)
+		UnlockRelationForExtension(b->index, ExclusiveLock);
+	if (b->n > 0)
+		log_pages(b->index, first, first + b->n);
+	b->n = 0;
+}
+
+/* This process's page of a kind is full, or the last. */
+static void
+close_page(Builder *b, FlatKind kind)
+{
+	if (b->n == BATCH)
+		flush(b);
+	memcpy(b->batch[b->n++].data, b->mine->page[kind].data, BLCKSZ);
+	b->mine->open[kind] = false;
+}
+
+/* This process's page of a kind, with room. */
+static Page
+page_of(Builder *b, FlatKind kind)
+{
+	Page		page = b->mine->page[kind].data;
+
+	if (b->mine->open[kind] && flat_opaque(page)->count == flat_room(kind, b->dimensions))
+		close_page(b, kind);
+	if (!b->mine->open[kind])
+		flat_init_page(page, kind);
+	b->mine->open[kind] = true;
+	return page;
+}
+
+/* The first row that has a direction, of whichever process, says how many dimensions there are. */
+static void
+settle_dimensions(Builder *b, int dimensions)
+{
+	uint32		settled = 0;
+
+	b->dimensions = pg_atomic_compare_exchange_u32(&b->all->dimensions, &settled, (uint32) dimensions) ? dimensions : (int) settled;
 }
 
 static void
 build_row(Relation index, ItemPointer tid, Datum *values, bool *nulls, bool alive, void *arg)
 {
-	Building   *b = arg;
+	Builder    *b = arg;
 	MemoryContext old = MemoryContextSwitchTo(b->row);
 	FlatValue	value = flat_value(values[0], nulls[0]);
-	FlatKind	kind;
-	Page		page;
 
-	if (b->meta.dimensions == 0 && value.what < FLAT_NO_DIRECTION)
-		b->meta.dimensions = value.what;
-	kind = flat_kind(&value, b->meta.dimensions);
-	page = b->page[kind].data;
-	if (!b->open[kind])
-		flat_init_page(page, kind);
-	b->open[kind] = true;
-	flat_add(page, b->meta.dimensions, &value, tid);
-	if (flat_opaque(page)->count == flat_room(kind, b->meta.dimensions))
-		flush(b, kind);
-	b->rows++;
+	if (b->dimensions == 0 && value.what < FLAT_NO_DIRECTION)
+		settle_dimensions(b, value.what);
+	flat_add(page_of(b, flat_kind(&value, b->dimensions)), b->dimensions, &value, tid);
+	b->mine->rows++;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(b->row);
 }
 
-static void
-write_meta(Building *b)
+/* This process's part of the table; scan: NULL for all of it. */
+static Builder
+build_part(Relation heap, Relation index, IndexInfo *info, Building *all, int number, TableScanDesc scan)
 {
-	Buffer		buffer = ReadBuffer(b->index, FLAT_META_BLOCK);
+	Builder		b = {.index = index, .all = all, .mine = &all->share[number], .target = {InvalidBlockNumber, InvalidBlockNumber}};
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	*(FlatMeta *) PageGetContents(BufferGetPage(buffer)) = b->meta;
-	MarkBufferDirty(buffer);
-	UnlockReleaseBuffer(buffer);
+	b.batch = palloc(BATCH * sizeof(PGAlignedBlock));
+	b.row = AllocSetContextCreate(CurrentMemoryContext, "product_flat row", ALLOCSET_DEFAULT_SIZES);
+	b.mine->heap_rows = table_index_build_scan(heap, index, info, true, number == 0, build_row, &b, scan);
+	b.mine->broken = info->ii_BrokenHotChain;
+	flush(&b);
+	MemoryContextDelete(b.row);
+	return b;
 }
 
+/* ---- workers ---- */
+
+enum
+{
+	KEY_BUILDING = 1, KEY_SCAN, KEY_QUERY
+};
+
+static Size
+building_size(int processes)
+{
+	return offsetof(Building, share) + (Size) processes * sizeof(Share);
+}
+
+static Building *
+building_init(void *memory, Relation heap, Relation index, bool concurrent, int workers)
+{
+	Building   *all = memory;
+
+	memset(all, 0, building_size(workers + 1));
+	all->heap = RelationGetRelid(heap);
+	all->index = RelationGetRelid(index);
+	all->concurrent = concurrent;
+	all->workers = workers > 0;
+	pg_atomic_init_u32(&all->dimensions, 0);
+	return all;
+}
+
+/* A worker's entry: the locks are those that the leader has. */
+PGDLLEXPORT void product_llm_flat_build_worker(dsm_segment *segment, shm_toc *toc);
+void
+product_llm_flat_build_worker(dsm_segment *segment, shm_toc *toc)
+{
+	Building   *all = shm_toc_lookup(toc, KEY_BUILDING, false);
+	Relation	heap;
+	Relation	index;
+	IndexInfo  *info;
+
+	debug_query_string = shm_toc_lookup(toc, KEY_QUERY, false);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	heap = table_open(all->heap, all->concurrent ? ShareUpdateExclusiveLock : ShareLock);
+	index = index_open(all->index, all->concurrent ? RowExclusiveLock : AccessExclusiveLock);
+	info = BuildIndexInfo(index);
+	info->ii_Concurrent = all->concurrent;
+	build_part(heap, index, info, all, ParallelWorkerNumber + 1, table_beginscan_parallel(heap, shm_toc_lookup(toc, KEY_SCAN, false)));
+	index_close(index, NoLock);
+	table_close(heap, NoLock);
+}
+
+/* Shared memory for a build with so many workers, which are then asked for; the snapshot is one that MVCC needs, or SnapshotAny. */
+static ParallelContext *
+launch(Relation heap, Relation index, bool concurrent, Snapshot snapshot, int workers)
+{
+	ParallelContext *context = CreateParallelContext("product_llm", "product_llm_flat_build_worker", workers);
+	const char *query = debug_query_string != NULL ? debug_query_string : "";
+	Size		scan_size = table_parallelscan_estimate(heap, snapshot);
+	ParallelTableScanDesc scan;
+
+	shm_toc_estimate_chunk(&context->estimator, building_size(workers + 1));
+	shm_toc_estimate_chunk(&context->estimator, scan_size);
+	shm_toc_estimate_chunk(&context->estimator, strlen(query) + 1);
+	shm_toc_estimate_keys(&context->estimator, 3);
+	InitializeParallelDSM(context);
+	shm_toc_insert(context->toc, KEY_BUILDING,
+				   building_init(shm_toc_allocate(context->toc, building_size(workers + 1)), heap, index, concurrent, workers));
+	scan = shm_toc_allocate(context->toc, scan_size);
+	table_parallelscan_initialize(heap, scan, snapshot);
+	shm_toc_insert(context->toc, KEY_SCAN, scan);
+	shm_toc_insert(context->toc, KEY_QUERY, strcpy(shm_toc_allocate(context->toc, strlen(query) + 1), query));
+	LaunchParallelWorkers(context);
+	ereport(DEBUG1,
+			(errmsg_internal("index \"%s\": %d of %d parallel workers", RelationGetRelationName(index), context->nworkers_launched,
+							 workers)));
+	return context;
+}
+
+/* ---- CREATE INDEX ---- */
+
+static void
+write_meta(const Builder *b)
+{
+	Buffer		buffer = ReadBuffer(b->index, FLAT_META_BLOCK);
+	FlatMeta   *meta;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	meta = (FlatMeta *) PageGetContents(BufferGetPage(buffer));
+	meta->dimensions = (int) pg_atomic_read_u32(&b->all->dimensions);
+	memcpy(meta->target, b->target, sizeof(meta->target));
+	MarkBufferDirty(buffer);
+	UnlockReleaseBuffer(buffer);
+	log_pages(b->index, FLAT_META_BLOCK, FLAT_META_BLOCK + 1);
+}
+
+/* All processes are done: what is on pages that are not full goes into the index, and the rest is told. */
+static IndexBuildResult *
+finish(Builder *b, IndexInfo *info, int processes)
+{
+	IndexBuildResult *result = palloc0(sizeof(IndexBuildResult));
+
+	b->dimensions = (int) pg_atomic_read_u32(&b->all->dimensions);
+	for (int p = 0; p < processes; p++)
+	{
+		const Share *share = &b->all->share[p];
+
+		result->heap_tuples += share->heap_rows;
+		result->index_tuples += share->rows;
+		info->ii_BrokenHotChain = info->ii_BrokenHotChain || share->broken;
+		for (int kind = 0; kind < FLAT_KINDS; kind++)
+			for (int i = 0; p > 0 && share->open[kind] && i < flat_opaque((Page) share->page[kind].data)->count; i++)
+				flat_add_entry(page_of(b, kind), b->dimensions, (Page) share->page[kind].data, i);
+	}
+	for (int kind = 0; kind < FLAT_KINDS; kind++)
+		if (b->mine->open[kind])
+			close_page(b, kind);
+	flush(b);
+	pfree(b->batch);
+	write_meta(b);
+	return result;
+}
+
+static IndexBuildResult *
+build_alone(Relation heap, Relation index, IndexInfo *info)
+{
+	Building   *all = building_init(palloc(building_size(1)), heap, index, info->ii_Concurrent, 0);
+	Builder		b = build_part(heap, index, info, all, 0, NULL);
+	IndexBuildResult *result = finish(&b, info, 1);
+
+	pfree(all);
+	return result;
+}
+
+/* Also when fewer workers come, or none: the leader reads what they do not. */
+static IndexBuildResult *
+build_together(Relation heap, Relation index, IndexInfo *info, int workers)
+{
+	Snapshot	snapshot = info->ii_Concurrent ? RegisterSnapshot(GetTransactionSnapshot()) : SnapshotAny;
+	ParallelContext *context;
+	IndexBuildResult *result;
+	Builder		b;
+
+	EnterParallelMode();
+	context = launch(heap, index, info->ii_Concurrent, snapshot, workers);
+	b = build_part(heap, index, info, shm_toc_lookup(context->toc, KEY_BUILDING, false), 0,
+				   table_beginscan_parallel(heap, shm_toc_lookup(context->toc, KEY_SCAN, false)));
+	WaitForParallelWorkersToFinish(context);
+	result = finish(&b, info, workers + 1);
+	if (info->ii_Concurrent)
+		UnregisterSnapshot(snapshot);
+	DestroyParallelContext(context);
+	ExitParallelMode();
+	return result;
+}
+
+/* As many workers as for a B-tree: by the table's size or its parallel_workers, and max_parallel_maintenance_workers. */
 IndexBuildResult *
 plmpg_flat_build(Relation heap, Relation index, IndexInfo *info)
 {
-	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
-	Building   *b = palloc0(sizeof(Building));
 	Buffer		buffer;
+	int			workers;
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
-	b->index = index;
-	b->row = AllocSetContextCreate(CurrentMemoryContext, "product_flat row", ALLOCSET_DEFAULT_SIZES);
-	buffer = append(index, MAIN_FORKNUM);
+	buffer = flat_extend(index, MAIN_FORKNUM);
 	flat_init_meta(BufferGetPage(buffer));
-	b->meta = *(FlatMeta *) PageGetContents(BufferGetPage(buffer));
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);
-
-	result->heap_tuples = table_index_build_scan(heap, index, info, true, true, build_row, b, NULL);
-	result->index_tuples = b->rows;
-	for (int kind = 0; kind < FLAT_KINDS; kind++)
-		flush(b, kind);
-	write_meta(b);
-	if (RelationNeedsWAL(index))
-		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), false);
-	MemoryContextDelete(b->row);
-	pfree(b);
-	return result;
+	workers = plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
+	return workers > 0 ? build_together(heap, index, info, workers) : build_alone(heap, index, info);
 }
 
 /* The initialization fork of an unlogged index: its meta page. */
 void
 plmpg_flat_build_empty(Relation index)
 {
-	Buffer		buffer = append(index, INIT_FORKNUM);
+	Buffer		buffer = flat_extend(index, INIT_FORKNUM);
 
 	START_CRIT_SECTION();
 	flat_init_meta(BufferGetPage(buffer));
@@ -124,150 +337,4 @@ plmpg_flat_build_empty(Relation index)
 	log_newpage_buffer(buffer, false);
 	END_CRIT_SECTION();
 	UnlockReleaseBuffer(buffer);
-}
-
-/* ---- INSERT ---- */
-
-/* Add to a page that is locked, when it has room. */
-static bool
-add_to(Relation index, Buffer buffer, const FlatMeta *meta, FlatKind kind, const FlatValue *value, ItemPointer tid)
-{
-	Page		page = BufferGetPage(buffer);
-	GenericXLogState *xlog;
-
-	/* Another kind: it had become empty and is used otherwise. */
-	if (PageIsNew(page) || flat_opaque(page)->kind != kind)
-		return false;
-	flat_check_page(index, BufferGetBlockNumber(buffer), page, meta->dimensions);
-	if (flat_opaque(page)->count >= flat_room(kind, meta->dimensions))
-		return false;
-	xlog = GenericXLogStart(index);
-	flat_add(GenericXLogRegisterBuffer(xlog, buffer, 0), meta->dimensions, value, tid);
-	GenericXLogFinish(xlog);
-	return true;
-}
-
-/* The usual case: the page that rows are added to has room. */
-static bool
-add_to_target(Relation index, const FlatMeta *meta, FlatKind kind, const FlatValue *value, ItemPointer tid)
-{
-	Buffer		buffer;
-	bool		added;
-
-	if (meta->target[kind] == InvalidBlockNumber)
-		return false;
-	buffer = ReadBuffer(index, meta->target[kind]);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	added = add_to(index, buffer, meta, kind, value, tid);
-	UnlockReleaseBuffer(buffer);
-	return added;
-}
-
-#define TRIES 16
-
-/*
- * A page for rows of this kind, locked: one that VACUUM has found room on, or a new one.  The free space map is a hint; what it
- * gives and does not fit goes back.
- */
-static Buffer
-page_with_room(Relation index, FlatKind kind, int dimensions)
-{
-	BlockNumber unfit[TRIES];
-	Buffer		buffer = InvalidBuffer;
-	int			n = 0;
-
-	while (n < TRIES && buffer == InvalidBuffer)
-	{
-		BlockNumber block = GetFreeIndexPage(index);
-		Page		page;
-
-		if (block == InvalidBlockNumber || block >= RelationGetNumberOfBlocks(index))
-			break;
-		buffer = ReadBuffer(index, block);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		page = BufferGetPage(buffer);
-		if (block == FLAT_META_BLOCK)
-			unfit[n++] = InvalidBlockNumber;
-		else if (PageIsNew(page) || flat_opaque(page)->count == 0 ||
-				 (flat_opaque(page)->kind == kind && flat_opaque(page)->count < flat_room(kind, dimensions)))
-			break;
-		else
-			unfit[n++] = flat_opaque(page)->kind != kind ? block : InvalidBlockNumber;
-		UnlockReleaseBuffer(buffer);
-		buffer = InvalidBuffer;
-	}
-	for (int i = 0; i < n; i++)
-		if (unfit[i] != InvalidBlockNumber)
-			RecordFreeIndexPage(index, unfit[i]);
-	if (buffer == InvalidBuffer)
-	{
-		bool		shared = !RELATION_IS_LOCAL(index);
-
-		if (shared)
-			LockRelationForExtension(index, ExclusiveLock);
-		buffer = append(index, MAIN_FORKNUM);
-		if (shared)
-			UnlockRelationForExtension(index, ExclusiveLock);
-	}
-	return buffer;
-}
-
-/*
- * Begin another page, or fix the dimensions; the meta page is locked, so one does so at a time.  False: somebody has changed
- * what was seen of it.
- */
-static bool
-add_to_other(Relation index, const FlatMeta *seen, const FlatValue *value, ItemPointer tid)
-{
-	Buffer		meta_buffer = ReadBuffer(index, FLAT_META_BLOCK);
-	GenericXLogState *xlog;
-	FlatMeta   *meta;
-	FlatKind	kind;
-	Buffer		buffer;
-	Page		page;
-
-	LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (memcmp(PageGetContents(BufferGetPage(meta_buffer)), seen, sizeof(FlatMeta)) != 0)
-	{
-		UnlockReleaseBuffer(meta_buffer);
-		return false;
-	}
-	xlog = GenericXLogStart(index);
-	meta = (FlatMeta *) PageGetContents(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
-	if (meta->dimensions == 0 && value->what < FLAT_NO_DIRECTION)
-		meta->dimensions = value->what;
-	kind = flat_kind(value, meta->dimensions);
-	buffer = page_with_room(index, kind, meta->dimensions);
-	meta->target[kind] = BufferGetBlockNumber(buffer);
-	page = GenericXLogRegisterBuffer(xlog, buffer, PageIsNew(BufferGetPage(buffer)) ? GENERIC_XLOG_FULL_IMAGE : 0);
-	if (PageIsNew(page) || flat_opaque(page)->kind != kind)
-		flat_init_page(page, kind);
-	flat_add(page, meta->dimensions, value, tid);
-	GenericXLogFinish(xlog);
-	UnlockReleaseBuffer(buffer);
-	UnlockReleaseBuffer(meta_buffer);
-	return true;
-}
-
-bool
-plmpg_flat_insert(Relation index, Datum *values, bool *nulls, ItemPointer tid, Relation heap,
-				  IndexUniqueCheck unique, bool unchanged, IndexInfo *info)
-{
-	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "product_flat row", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(row);
-	FlatValue	value = flat_value(values[0], nulls[0]);
-	FlatMeta	meta;
-
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		meta = flat_read_meta(index);
-		/* The first row that has a direction says how many dimensions there are. */
-		if ((meta.dimensions != 0 || value.what >= FLAT_NO_DIRECTION) &&
-			add_to_target(index, &meta, flat_kind(&value, meta.dimensions), &value, tid))
-			break;
-	} while (!add_to_other(index, &meta, &value, tid));
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(row);
-	return false;
 }

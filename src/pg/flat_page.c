@@ -3,15 +3,12 @@
  */
 #include "flat_page.h"
 
-#include <math.h>
-
 /* n: the number of its elements, or 0. */
 static FlatValue
 read_value(Datum value, bool null, int *n)
 {
 	FlatValue	v = {.what = FLAT_NULL};
 	ArrayType  *array;
-	double		sum = 0;
 
 	*n = 0;
 	if (null)
@@ -22,9 +19,7 @@ read_value(Datum value, bool null, int *n)
 		return v;
 	*n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	v.values = (const float *) ARR_DATA_PTR(array);
-	for (int i = 0; i < *n; i++)
-		sum += (double) v.values[i] * v.values[i];
-	if (*n <= FLAT_MAX_DIMENSIONS && sum > 0 && isfinite(sum))
+	if (*n <= FLAT_MAX_DIMENSIONS && plm_code_direction(v.values, *n))
 		v.what = (uint16) *n;
 	return v;
 }
@@ -49,6 +44,12 @@ flat_query(Datum value, bool null)
 	int			n;
 
 	return read_value(value, null, &n);
+}
+
+Buffer
+flat_extend(Relation index, ForkNumber fork)
+{
+	return ReadBufferExtended(index, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
 }
 
 /* No hole: all of the page is logged. */
@@ -167,22 +168,36 @@ flat_add(Page page, int dimensions, const FlatValue *value, ItemPointer tid)
 		flat_bare(page)[i] = (FlatBare) {*tid, value->what};
 }
 
+/* Entry number i of a page becomes number j of a page of its kind. */
+static void
+copy_entry(Page to, int j, Page from, int i, int dimensions)
+{
+	if (flat_opaque(from)->kind == FLAT_CODES)
+	{
+		FlatCodes	c = flat_codes(from, dimensions);
+		FlatCodes	d = flat_codes(to, dimensions);
+
+		memmove(d.codes + j * d.width, c.codes + i * c.width, c.width);
+		d.scale[j] = c.scale[i];
+		d.residual[j] = c.residual[i];
+		d.tid[j] = c.tid[i];
+	}
+	else
+		flat_bare(to)[j] = flat_bare(from)[i];
+}
+
+void
+flat_add_entry(Page page, int dimensions, Page from, int i)
+{
+	copy_entry(page, flat_opaque(page)->count++, from, i, dimensions);
+}
+
 void
 flat_remove(Page page, int dimensions, int i)
 {
 	int			last = --flat_opaque(page)->count;
 
-	if (flat_opaque(page)->kind == FLAT_CODES)
-	{
-		FlatCodes	c = flat_codes(page, dimensions);
-
-		memmove(c.codes + i * c.width, c.codes + last * c.width, c.width);
-		c.scale[i] = c.scale[last];
-		c.residual[i] = c.residual[last];
-		c.tid[i] = c.tid[last];
-	}
-	else
-		flat_bare(page)[i] = flat_bare(page)[last];
+	copy_entry(page, i, page, last, dimensions);
 }
 
 ItemPointer

@@ -106,6 +106,9 @@ FlatValue	flat_value(Datum value, bool null);
 /* The same of a query; too long is no error: no row of an index has so many dimensions. */
 FlatValue	flat_query(Datum value, bool null);
 
+/* Another page, zero and locked.  Where others may extend the index, too, the caller holds its extension lock. */
+Buffer		flat_extend(Relation index, ForkNumber fork);
+
 void		flat_init_meta(Page page);
 void		flat_init_page(Page page, FlatKind kind);
 
@@ -131,6 +134,9 @@ FlatKind	flat_kind(const FlatValue *value, int dimensions);
 
 /* Add an entry to a page of its kind that has room. */
 void		flat_add(Page page, int dimensions, const FlatValue *value, ItemPointer tid);
+
+/* Add entry number i of another page of the same kind. */
+void		flat_add_entry(Page page, int dimensions, Page from, int i);
 
 /* Take away entry number i. */
 void		flat_remove(Page page, int dimensions, int i);

@@ -12,6 +12,8 @@
  * "Microseconds more" of embed(text): a prepared statement's time, from sending it over a Unix socket to its row, less the engine's in process;
  * beside it stands what a prepared statement takes that computes nothing.
  *
+ * W4, one long text, is the engine's alone: one thread and two take turns, by the wall's clock.
+ *
  * Percentages are of the peak that this run measured for the precision, of one core for one thread, of two for two.
  *
  * BENCH_SCALE=0.1      a tenth of W2's texts (BERT-base takes a quarter of them anyway)
@@ -79,6 +81,7 @@ typedef struct Bench
 	Peer		peer[CASES];
 	SqlPeer		sql[CASES];
 	Figures		figures[CASES];
+	double		long_text[SQL_F32][2];	/* of W4: [threads - 1] */
 	double		peak[PLM_PRECISIONS];
 } Bench;
 
@@ -288,6 +291,37 @@ measure(Bench *b, int w, int threads)
 	}
 }
 
+/* One text as long as the model takes: two threads share its rows and heads (team.c), and compute the bits of one. */
+static void
+measure_long(Bench *b)
+{
+	Load		load = load_make(&b->arena, b->shape, 4, 1);
+
+	for (int c = 0; c < SQL_F32; c++)
+	{
+		const PlmModel *model = b->model[cases[c].precision].model;
+		double		took[2][MAX_ROUNDS];
+
+		load_run(model, &load, 1, 1, b->out);
+		load_run(model, &load, 2, 1, b->theirs);
+		if (memcmp(b->out, b->theirs, (size_t) b->shape->width * sizeof(float)) != 0)
+			die(cases[c].name, "two threads' embedding of a long text is not that of one, bit for bit");
+		for (int r = 0; r < b->rounds; r++)
+			for (int threads = 1; threads <= 2; threads++)
+				took[threads - 1][r] = load_run(model, &load, threads, 1, b->out).p50;
+		for (int threads = 1; threads <= 2; threads++)
+			b->long_text[c][threads - 1] = median_of(took[threads - 1], b->rounds);
+	}
+}
+
+static void
+print_long(const Bench *b)
+{
+	for (int c = 0; c < SQL_F32 && b->long_text[c][1] > 0; c++)
+		printf("W4, one text of %d tokens: %-17s %8.1f ms with one thread, %8.1f with two, %.2f x\n", BENCH_POSITIONS, cases[c].name,
+			   1e3 * b->long_text[c][0], 1e3 * b->long_text[c][1], b->long_text[c][0] / b->long_text[c][1]);
+}
+
 static void
 measure_all(Bench *b)
 {
@@ -416,7 +450,10 @@ run(Bench *b)
 		   b->by_cpu ? "; one thread by processor time" : "");
 	begin(b);
 	measure_all(b);
+	if (setting("BENCH_THREADS", 2) >= 2)
+		measure_long(b);
 	print_table(b);
+	print_long(b);
 	print_bars(b);
 }
 

@@ -11,7 +11,7 @@
 
 #include "../unit/random_model.h"
 
-#define TEXT_BYTES 4096
+#define WORD_BYTES 64
 
 /* Floating-point operations of one text of T tokens, matrix products only. */
 static double
@@ -26,12 +26,12 @@ text_flops(const Shape *s, double tokens)
 static PlmText
 make_text(PlmArena *arena, int64_t tokens, uint64_t seed)
 {
-	char	   *text = plm_arena_alloc(arena, TEXT_BYTES);
+	char	   *text = plm_arena_alloc(arena, (size_t) tokens * WORD_BYTES);
 	size_t		len = 0;
 
 	for (uint64_t draw = 0; tokens > 2; draw++)
 	{
-		char		word[64];
+		char		word[WORD_BYTES - 1];
 		int			n = random_token(5 + (int32_t) (plm_random(seed, draw) % (BENCH_VOCAB - 5)), word, sizeof(word));
 
 		if (n < 2 || word[0] == '#')
@@ -47,15 +47,15 @@ make_text(PlmArena *arena, int64_t tokens, uint64_t seed)
 Load
 load_make(PlmArena *arena, const Shape *shape, int which, double scale)
 {
-	Load		load = {.n = which == 1 ? 1 : which == 2 ? (int64_t) (1000 * scale) : 32};
+	Load		load = {.n = which == 2 ? (int64_t) (1000 * scale) : which == 3 ? 32 : 1};
 
 	load.n = load.n < 1 ? 1 : load.n;
 	load.inputs = plm_arena_zero(arena, (size_t) load.n * sizeof(PlmInput));
 	for (int64_t i = 0; i < load.n; i++)
 	{
-		double		tokens = which == 1 ? 8 : which == 3 ? 128 : round(48 * exp(0.6 * plm_random_normal(11, (uint64_t) i)));
+		double		drawn = round(48 * exp(0.6 * plm_random_normal(11, (uint64_t) i)));
+		double		tokens = which == 1 ? 8 : which == 3 ? 128 : which == 4 ? BENCH_POSITIONS : fmin(BENCH_TOKENS, fmax(8, drawn));
 
-		tokens = tokens < 8 ? 8 : tokens > BENCH_TOKENS ? BENCH_TOKENS : tokens;
 		load.inputs[i].first = make_text(arena, (int64_t) tokens, (uint64_t) (100 + i));
 		load.tokens += tokens;
 		load.flops += text_flops(shape, tokens);

@@ -4,6 +4,7 @@
  *   W1  one short query of 8 tokens
  *   W2  1,000 product texts of lognormal length (median 48 tokens, clipped to 8..256, fixed seed)
  *   W3  128-token texts, 32 at a time
+ *   W4  one text as long as the model takes
  */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
@@ -18,7 +19,7 @@ typedef struct Shape
 
 #define BENCH_VOCAB 30522
 #define BENCH_POSITIONS 512
-#define BENCH_TOKENS 256		/* no text has more */
+#define BENCH_TOKENS 256		/* no text of W1 to W3 has more */
 
 typedef struct Load
 {
@@ -35,7 +36,7 @@ typedef struct Timing
 	double		cpu;			/* p50 by processor time, of all threads together */
 } Timing;
 
-/* which: 1, 2, 3.  scale: of the number of texts in W2. */
+/* which: 1, 2, 3, 4.  scale: of the number of texts in W2. */
 Load		load_make(PlmArena *arena, const Shape *shape, int which, double scale);
 
 /* The token ids as int32: number of texts, then length and ids of each.  False, with a message, when the file cannot be written. */

@@ -21,14 +21,19 @@ if has scan; then psql -f "$top/test/bench/flat_scan.sql"; fi
 has index || exit 0
 # shellcheck disable=SC2046
 report "sort of all rows, one core" 1 $(latency flat_nearest.sql 1 "$seconds" "$one_core")
-psql <<'SQL'
-SET max_parallel_maintenance_workers = 0;
+# Built by one process and by two, in turn: the first writes files that the others find.
+for workers in 0 1 0 1; do
+	psql -v workers="$workers" <<'SQL'
+SET client_min_messages = warning;
+SET max_parallel_maintenance_workers = :workers;
+DROP INDEX IF EXISTS item_flat;
 SELECT clock_timestamp() AS t \gset
 CREATE INDEX item_flat ON item USING product_flat (embedding);
-SELECT format('build %s s, one core; index %s, table %s', round(extract(epoch FROM clock_timestamp() - :'t')::numeric, 1),
-	pg_size_pretty(pg_relation_size('item_flat')), pg_size_pretty(pg_relation_size('item')));
-VACUUM item;
+SELECT format('build by %s: %s s; index %s, table %s', CASE :workers WHEN 0 THEN 'one process' ELSE 'two processes' END,
+	round(extract(epoch FROM clock_timestamp() - :'t')::numeric, 1), pg_size_pretty(pg_relation_size('item_flat')), pg_size_pretty(pg_relation_size('item')));
 SQL
+done
+psql -c "VACUUM item"
 psql -f "$top/test/bench/flat_equal.sql"
 for what in nearest filter; do
 	latency "flat_$what.sql" 1 2 >/dev/null

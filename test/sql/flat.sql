@@ -208,5 +208,84 @@ SELECT count(*) FROM (SELECT q.id, n.id AS near, n.d, row_number() OVER (PARTITI
 	LATERAL (SELECT p.id, p.embedding <=> q.embedding AS d FROM passing AS p ORDER BY p.embedding <=> q.embedding LIMIT 3) AS n WHERE q.id <= 50) AS t
 WHERE place = 1 AND d > 1e-6;
 
-DROP TABLE item, alike, odd, part, quick, passing;
-DROP FUNCTION differ, vector;
+-- ---- CREATE INDEX by several processes: the pages of one, in another order ----
+CREATE TABLE built (id int, note int, embedding real[]) WITH (parallel_workers = 2, fillfactor = 60, autovacuum_enabled = off);
+INSERT INTO built SELECT i, 1, CASE WHEN i % 9 = 4 THEN NULL WHEN i % 50 = 7 THEN '{1,2,3}' ELSE vector(i, 70, 0.3) END FROM generate_series(1, 6000) AS i;
+-- chains of versions, dead rows, and rows that are gone
+UPDATE built SET note = 2 WHERE id % 3 = 0;
+UPDATE built SET note = 3 WHERE id % 6 = 0;
+DELETE FROM built WHERE id % 11 = 0;
+CREATE FUNCTION build(workers int, OUT pages bigint, OUT answers text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('max_parallel_maintenance_workers', workers::text, true);
+	DROP INDEX IF EXISTS built_flat;
+	CREATE INDEX built_flat ON built USING product_flat (embedding);
+	pages := pg_relation_size('built_flat') / 8192;
+	answers := concat(differ('built', vector(3, 70), 60, 'id % 50 <> 7'), differ('built', vector(9, 70), 20000, 'id % 50 <> 7'));
+END
+$$;
+SELECT a.answers AS alone, t.answers AS together, a.pages = t.pages AS same_pages FROM build(0) AS a, build(2) AS t;
+-- rows are added where the leader has ended, and removed from everywhere
+INSERT INTO built SELECT i, 1, vector(i, 70, 0.4) FROM generate_series(6001, 6900) AS i;
+DELETE FROM built WHERE id % 5 = 0;
+SELECT differ('built', vector(3, 70), 60, 'id % 50 <> 7'), differ('built', vector(9, 70), 20000, 'id % 50 <> 7');
+VACUUM built;
+SELECT differ('built', vector(3, 70), 60, 'id % 50 <> 7'), differ('built', vector(9, 70), 20000, 'id % 50 <> 7');
+REINDEX INDEX built_flat;
+SELECT differ('built', vector(3, 70), 60, 'id % 50 <> 7'), differ('built', vector(9, 70), 20000, 'id % 50 <> 7');
+DROP INDEX built_flat;
+CREATE INDEX CONCURRENTLY built_flat ON built USING product_flat (embedding) WHERE id % 2 = 0;
+SELECT differ('built', vector(3, 70), 60, 'id % 2 = 0 AND id % 50 <> 7'), differ('built', vector(9, 70), 20000, 'id % 2 = 0 AND id % 50 <> 7');
+REINDEX INDEX CONCURRENTLY built_flat;
+SELECT differ('built', vector(3, 70), 60, 'id % 2 = 0 AND id % 50 <> 7');
+-- nothing but rows without a direction, and nothing at all
+UPDATE built SET embedding = NULL;
+REINDEX INDEX built_flat;
+SELECT differ('built', vector(3, 70), 60, 'id % 2 = 0');
+TRUNCATE built;
+SELECT differ('built', vector(3, 70), 60, 'id % 2 = 0');
+DROP INDEX built_flat;
+ALTER TABLE built SET UNLOGGED;
+INSERT INTO built SELECT i, 1, vector(i, 70) FROM generate_series(1, 400) AS i;
+SELECT answers FROM build(2);
+-- who reads the rows?  While the leader waits, a worker meets one.
+CREATE FUNCTION read_by(embedding real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) = 'parallel worker' THEN
+		RAISE EXCEPTION 'a worker has met a row';
+	END IF;
+	PERFORM pg_sleep(0.002);
+	RETURN embedding;
+END
+$$;
+\set VERBOSITY terse
+CREATE INDEX by_workers ON built USING product_flat (read_by(embedding));
+SET max_parallel_maintenance_workers = 0;
+CREATE INDEX by_none ON built USING product_flat (read_by(embedding));
+RESET max_parallel_maintenance_workers;
+ALTER TABLE built SET (parallel_workers = 0);
+CREATE INDEX by_none_either ON built USING product_flat (read_by(embedding));
+ALTER TABLE built SET (parallel_workers = 2);
+ALTER FUNCTION read_by PARALLEL RESTRICTED;
+CREATE INDEX by_the_leader ON built USING product_flat (read_by(embedding));
+-- an error in whichever process, and a timeout
+DROP INDEX built_flat, by_none, by_none_either, by_the_leader;
+INSERT INTO built VALUES (1, 1, array_fill(1::real, ARRAY[9000]));
+CREATE INDEX too_long ON built USING product_flat (embedding);
+DELETE FROM built WHERE cardinality(embedding) = 9000;
+CREATE FUNCTION slow(embedding real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	PERFORM pg_sleep(0.1);
+	RETURN embedding;
+END
+$$;
+SET statement_timeout = '500ms';
+CREATE INDEX too_slow ON built USING product_flat (slow(embedding));
+RESET statement_timeout;
+\set VERBOSITY default
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker';
+SELECT count(*) FROM pg_index WHERE indrelid = 'built'::regclass;
+SELECT answers FROM build(2);
+
+DROP TABLE item, alike, odd, part, quick, passing, built;
+DROP FUNCTION differ, vector, build, read_by, slow;

@@ -187,6 +187,50 @@ catch_up();
 $standby->promote;
 is($standby->safe_psql('postgres', 'CALL write_some(5, 3); SELECT compare_many(6)'), 'same', 'a_promoted_standby_writes');
 
+# ---- built by several processes: replayed as it is, crashed in the middle, and what they found of old versions is known ----
+
+sub built_by { return $_[0]->safe_psql('postgres', 'SELECT compare_many(6)'); }
+
+$node->safe_psql('postgres', 'ALTER TABLE item SET (parallel_workers = 2); INSERT INTO item (embedding) SELECT vector(i) FROM generate_series(1, 20000) AS i');
+my $offset = -s $node->logfile;
+$node->safe_psql('postgres', 'SET log_min_messages = debug1; REINDEX INDEX item_flat');
+like(slurp_file($node->logfile, $offset), qr/index "item_flat": 2 of 2 parallel workers/, 'workers_build');
+is(built_by($node), 'same', 'the_index_that_workers_built');
+$node->stop('immediate');
+$node->start;
+is(built_by($node), 'same', 'replayed_after_a_crash');
+{
+	my $builder = job($node, ('REINDEX INDEX item_flat') x 1000);
+	sleep(2);
+	$node->stop('immediate');
+	$builder->{handle}->finish;
+	$node->start;
+	is(built_by($node), 'same', 'a_crash_while_workers_build_leaves_the_index_before');
+	$node->safe_psql('postgres', 'REINDEX INDEX CONCURRENTLY item_flat; CALL write_some(5, 3); VACUUM item');
+	is(built_by($node), 'same', 'built_beside_then_written');
+}
+{
+	my ($in, $out, $err) = ('', '', '');
+	my $h = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err);
+
+	$node->safe_psql('postgres', q{CREATE FUNCTION slow_in_the_leader(v real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+		BEGIN
+			PERFORM pg_sleep(0.01) FROM pg_stat_activity WHERE pid = pg_backend_pid() AND backend_type <> 'parallel worker';
+			RETURN v;
+		END $$;
+		CREATE TABLE versions (id int, embedding real[]) WITH (parallel_workers = 2, fillfactor = 40);
+		INSERT INTO versions SELECT i, vector(i) FROM generate_series(1, 3000) AS i});
+	$in = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM versions;\n";
+	$h->pump until $out =~ /3000/ || $err ne '';
+	# The last page of the table alone has an old version that somebody still sees, and a worker meets it.
+	$node->safe_psql('postgres', q{UPDATE versions SET embedding = vector(7) WHERE id = 3000;
+		CREATE INDEX versions_flat ON versions USING product_flat (slow_in_the_leader(embedding))});
+	is($node->safe_psql('postgres', q{SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'versions_flat'::regclass}), 't',
+		'an_old_version_that_the_index_lacks_is_known');
+	$in .= "COMMIT;\n\\q\n";
+	$h->finish;
+}
+
 # ---- a page that is not the index's is an error that says what to do ----
 
 $node->safe_psql('postgres', 'CHECKPOINT');

@@ -92,11 +92,14 @@ test_rows(void)
 	CHECK("residual_is_what_codes_lose", worst <= 0, "off by %g", worst);
 	CHECK("codes_are_padded_by_zero", unpadded == 0, "%d", unpadded);
 	scale = residual = 7;
-	CHECK("zero_has_no_direction", !plm_code_row(zero, 70, codes, &scale, &residual) && scale == 7, "coded");
+	CHECK("zero_has_no_direction", !plm_code_direction(zero, 70) && !plm_code_row(zero, 70, codes, &scale, &residual) && scale == 7, "coded");
 	zero[69] = NAN;
-	CHECK("nan_has_no_direction", !plm_code_row(zero, 70, codes, &scale, &residual), "coded");
+	CHECK("nan_has_no_direction", !plm_code_direction(zero, 70) && !plm_code_row(zero, 70, codes, &scale, &residual), "coded");
 	zero[69] = -INFINITY;
-	CHECK("infinity_has_no_direction", !plm_code_row(zero, 70, codes, &scale, &residual), "coded");
+	CHECK("infinity_has_no_direction", !plm_code_direction(zero, 70) && !plm_code_row(zero, 70, codes, &scale, &residual), "coded");
+	zero[69] = -1e-45f;
+	CHECK("the_smallest_component_is_a_direction", plm_code_direction(zero, 70) && plm_code_row(zero, 70, codes, &scale, &residual) && codes[69] == 1,
+		  "code %d", codes[69]);
 	CHECK("query_bytes_refuse_what_does_not_fit", plm_code_query_bytes(0, 1, 5) == 0 && plm_code_query_bytes(1, 3, 5) == 0 &&
 		  plm_code_query_bytes(1, 1, PLM_CODE_MAX_K + 1) == 0 && plm_code_query_bytes(5000, 1, 5) == 0 &&
 		  plm_code_query_bytes(3, 2, 100) % 64 == 0, "accepted");

@@ -112,7 +112,10 @@ plm_code_width(int64_t k)
 	return (k + PLM_CODE_STEP - 1) / PLM_CODE_STEP * PLM_CODE_STEP;
 }
 
-/* False when v has no direction (length 0 or not finite); then nothing is written. */
+/* Has v a direction: is its length finite and not 0? */
+bool		plm_code_direction(const float *v, int64_t k);
+
+/* False when v has no direction; then nothing is written. */
 bool		plm_code_row(const float *v, int64_t k, uint8_t *codes, float *scale, float *residual);
 
 /* Some vectors that rows are compared with, each as one or two layers of 8 bits; the second holds what the first loses. */
