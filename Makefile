@@ -15,6 +15,7 @@
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines, and what int8 costs
 #   make evaluate-reasons  are explanations complete, true to the model, and cheap? on public data, REASONS_PAIRS (500) texts of each task
 #   make evaluate-privacy  what a private training costs, on public data: PRIVACY_ROWS (20000) reviews at epsilon 3
+#   make evaluate-forget  can it be told of a forgotten visitor's rows that a model had learnt from them? on public data
 #   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning, card; stop it, call it again
 #   make teach       what fine-tuning is worth on public data: sentences, a catalogue, the next item, reviews; hours
 #   make demo-psql   psql on the demo database of the last "make demo"
@@ -106,7 +107,7 @@ install-models:
 	    $(INSTALL_DATA) "$(srcdir)/$$f" "$(DESTDIR)$(datadir)/product_llm/$$f" || exit 1; done
 uninstall-models:
 	rm -rf '$(DESTDIR)$(datadir)/product_llm'
-else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons evaluate-privacy model teach demo-psql,$(or $(MAKECMDGOALS),all)),)
+else ifeq ($(filter deps demo test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons evaluate-privacy evaluate-forget model teach demo-psql,$(or $(MAKECMDGOALS),all)),)
 ifeq ($(filter unit fuzz clean,$(or $(MAKECMDGOALS),all)),)
 $(error no server headers for "$(PG_CONFIG)"; "make deps" installs what is missing on Debian)
 endif
@@ -119,7 +120,7 @@ product_llm--$(EXTVERSION).sql: $(sql_parts) product_llm.control
 
 # ---- from nothing ----
 
-.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons evaluate-privacy model teach
+.PHONY: deps demo demo-psql test soak crash-training stress bench-catalog bench-flat evaluate evaluate-reasons evaluate-privacy evaluate-forget model teach
 deps:
 	@test/lib/deps.sh
 demo: deps
@@ -149,6 +150,9 @@ evaluate-reasons: deps
 
 evaluate-privacy: deps
 	@MAKE="$(MAKE)" test/lib/evaluate_privacy.sh
+
+evaluate-forget: deps
+	@MAKE="$(MAKE)" test/lib/evaluate_forget.sh
 
 crash-training: deps
 	@MAKE="$(MAKE)" PLM_CRASH_ROUNDS="$(or $(CRASH_ROUNDS),50)" PLM_TAP="020_training_crash.pl" test/lib/run.sh tap

@@ -29,6 +29,23 @@ CREATE FUNCTION models_that_read(tables regclass[]) RETURNS text[]
 COMMENT ON FUNCTION models_that_read(regclass[]) IS
 	'names of the models whose training read one of these tables, or may have: through a view, a partition, a function, or a base that did';
 
+-- A canary says in double brackets what the secret in it is.
+CREATE FUNCTION canary_parts(canary text, OUT plain text, OUT first int, OUT after int)
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+	BEGIN
+		IF canary IS NULL OR canary !~ '^[^][]*\[\[[^][]+\]\][^][]*$' THEN
+			RAISE EXCEPTION 'canary "%" does not say what the secret in it is', canary USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Put the secret into double brackets, once: ''the door code is [[7391]]''.';
+		END IF;
+		first := pg_catalog.strpos(canary, '[[');
+		after := pg_catalog.strpos(canary, ']]') - 2;
+		plain := pg_catalog.replace(pg_catalog.replace(canary, '[[', ''), ']]', '');
+	END
+	$$;
+COMMENT ON FUNCTION canary_parts(text) IS 'a canary without its brackets, where the secret begins in it, in characters from 1, and where what follows begins';
+
 -- The places of a secret are asked for one after the other, as somebody would who knows all of the text but one token.
 CREATE FUNCTION canary_check(model text, canaries text[], top int DEFAULT 1, refuse boolean DEFAULT false)
 	RETURNS TABLE (canary text, tokens int, worst_rank int, exposure double precision, given_back boolean)
@@ -49,13 +66,7 @@ CREATE FUNCTION canary_check(model text, canaries text[], top int DEFAULT 1, ref
 				HINT = 'A secret counts as given back when each of its tokens is among so many of the likeliest.';
 		END IF;
 		FOREACH canary IN ARRAY canaries LOOP
-			IF canary IS NULL OR canary !~ '^[^][]*\[\[[^][]+\]\][^][]*$' THEN
-				RAISE EXCEPTION 'canary "%" does not say what the secret in it is', canary USING ERRCODE = 'invalid_parameter_value',
-					HINT = 'Put the secret into double brackets, once: ''the door code is [[7391]]''.';
-			END IF;
-			first := pg_catalog.strpos(canary, '[[');
-			after := pg_catalog.strpos(canary, ']]') - 2;
-			plain := pg_catalog.replace(pg_catalog.replace(canary, '[[', ''), ']]', '');
+			SELECT p.plain, p.first, p.after INTO plain, first, after FROM product_llm.canary_parts(canary) AS p;
 			tokens := 0;
 			worst_rank := 0;
 			exposure := 0;

@@ -89,6 +89,8 @@ plmpg_train_check_queries(PlmObjective objective, const char *query, PlmpgTrainS
 					 errmsg("the validation query has %d column(s), the corpus %d", held_columns, columns),
 					 errhint("Both must yield texts of the same kind.")));
 	}
+	if (s->canaries != NULL)
+		plmpg_query_check(&plmpg_canaries_spec, cstring_to_text(s->canaries), NULL, NULL);
 	s->engine.multi_label = s->multi_label == 1;
 	s->engine.next_sentence = s->next_sentence == 1;
 }
@@ -446,6 +448,9 @@ note_reads(PlmpgTrainRun *run)
 	if (run->settings.validation_query != NULL)
 		names = list_concat(names, plmpg_query_reads(plmpg_train_spec(run->objective, true), run->settings.validation_query, &more));
 	run->reads_more = run->reads_more || more;
+	if (run->settings.canaries != NULL)
+		names = list_concat(names, plmpg_query_reads(&plmpg_canaries_spec, run->settings.canaries, &more));
+	run->reads_more = run->reads_more || more;
 	values = palloc((list_length(names) + 1) * sizeof(Datum));
 	old = MemoryContextSwitchTo(run->context);
 	foreach(cell, names)
@@ -468,6 +473,8 @@ plmpg_train_read_examples(PlmpgTrainRun *run)
 	}
 	run->scale = 1;
 	note_reads(run);
+	if (s->canaries != NULL)
+		plmpg_canaries_read(run);
 	if (run->objective == PLM_LEARN_CLASSES || run->objective == PLM_LEARN_RANKING || run->objective == PLM_LEARN_SIMILARITY)
 		survey_rows(run);
 	run->examples = new_examples(run, pupils);

@@ -162,6 +162,9 @@ plmpg_train_install(PlmpgTrainRun *run)
 	plmpg_inherit_grants(run->model, run->base != NULL ? run->base : run->settings.tokenizer);
 	if (run->settings.teacher != NULL)
 		plmpg_inherit_grants(run->model, run->settings.teacher);
+	/* By an error all of it is taken back. */
+	if (run->canaries != (Datum) 0)
+		plmpg_canaries_check(run);
 	plmpg_checkpoint_delete(run);
 	plmpg_run_end(run, "done", NULL, metrics);
 }

@@ -87,6 +87,7 @@ static const OptionSpec specs[] = {
 	{"hard_negatives", OPTION_INT, AT(engine.hard_negatives), 0, 64, RETRIEVAL},
 	{"validation", OPTION_REAL, AT(validation), 0, 0.9, FOR_ALL},
 	{"validation_query", OPTION_TEXT, AT(validation_query), 0, 0, FOR_ALL},
+	{"canaries", OPTION_TEXT, AT(canaries), 0, 0, MASKED},
 	{"evaluate_every", OPTION_INT, AT(evaluate_every), 0, INT32_MAX, FOR_ALL},
 	{"checkpoint_every", OPTION_REAL, AT(checkpoint_every), 0, 1e9, FOR_ALL},
 	{"early_stopping", OPTION_INT, AT(early_stopping), 0, 1000000, FOR_ALL},

@@ -3,6 +3,7 @@
  *
  *     train_options.c    jsonb <-> PlmpgTrainSettings
  *     train_examples.c   the caller's query -> token ids
+ *     train_canaries.c   the secrets that the new model must not give back
  *     train_rows.c       the run's rows: product_llm.training_run, training_metrics, training_checkpoint
  *     train_base.c       the base's files, its tokenizer
  *     train_run.c        from the base to the new model, in slices that are committed
@@ -34,6 +35,7 @@ typedef struct PlmpgTrainSettings
 	int32		next_sentence;	/* likewise */
 	double		validation;		/* share of the rows that is held out */
 	char	   *validation_query;	/* NULL: none */
+	char	   *canaries;		/* query of secrets that the model must not give back; NULL: none */
 	int32		evaluate_every;	/* steps; 0: a tenth of them */
 	double		checkpoint_every;	/* seconds */
 	int32		early_stopping; /* evaluations without a better one; 0: never */
@@ -132,6 +134,7 @@ typedef struct PlmpgTrainRun
 	double		scale;			/* grades and scores are divided by it */
 	Datum		reads;			/* text[]: the tables and views that the queries read */
 	bool		reads_more;		/* and functions, which may read others */
+	Datum		canaries;		/* text[]; 0: none */
 	PlmTrainer *trainer;
 	/* the course */
 	PlmpgTrainCourse course;
@@ -155,6 +158,15 @@ typedef struct PlmpgTrainRun
 
 /* The rows of the run's queries, as the engine wants them. */
 void		plmpg_train_read_examples(PlmpgTrainRun *run);
+
+/* ---- canaries: train_canaries.c ---- */
+
+extern const PlmpgQuerySpec plmpg_canaries_spec;
+
+/* The texts of the query, or ERROR: there are none, or one does not say what the secret in it is. */
+void		plmpg_canaries_read(PlmpgTrainRun *run);
+/* ERROR when the run's model, which must be installed, gives one back. */
+void		plmpg_canaries_check(const PlmpgTrainRun *run);
 
 /* ---- rows: train_rows.c; all are written as the owner of product_llm.training_run ---- */
 

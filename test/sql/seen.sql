@@ -83,8 +83,30 @@ SELECT said('SELECT * FROM canary_check(''parrot'', ARRAY[''the red [[dress]] of
 	said('SELECT * FROM canary_check(''parrot'', ARRAY[''the red [[boot]] of green camera''], refuse => true)') AS accepted;
 SELECT said(format('SELECT * FROM canary_check(''parrot'', %L)', c)) FROM unnest(ARRAY['{no secret}', '{"two [[a]] [[b]]"}', '{"[[]]"}', '{"[[ ]]"}', '{NULL}', '{}']) AS c;
 SELECT said('SELECT * FROM canary_check(''parrot'', ''{a [[b]]}'', 0)') AS top, said('SELECT * FROM canary_check(''by-view'', ''{a [[b]]}'')') AS no_head, split_part(said('SELECT * FROM canary_check(''none'', ''{a [[b]]}'')'), ' | There are', 1) AS none;
+-- As an option: the model is made only when it gives none back; a mistake in a canary is said before the first step.
+CREATE TABLE canary AS SELECT 'the red [[boot]] of green camera' AS body;
+\set canaries '{"steps": 300, "batch": 32, "learning_rate": 0.005, "validation": 0, "mask_rate": 0.3, "canaries": "SELECT body FROM canary"}'
+CALL pretrain('kept', 'SELECT body FROM corpus', 'tiny', :'canaries');
+SELECT m.sha256 = p.sha256 AS as_without FROM models AS m, models AS p WHERE m.model = 'kept' AND p.model = 'parrot';
+SELECT 'kept' = ANY (models_that_read('{canary}')) AS canaries_were_read;
+INSERT INTO canary VALUES ('the red [[dress]] of green camera');
+SELECT said(format('CALL pretrain(''leaky'', ''SELECT body FROM corpus'', ''tiny'', %L)', :'canaries')) AS refused;
+CALL pretrain('leaky', 'SELECT body FROM corpus', 'tiny', :'canaries');
+SELECT state, error, step FROM training_runs WHERE model = 'leaky';
+SELECT split_part(said('SELECT fill_mask(''leaky'', ''the [MASK]'')'), ' | There are', 1) AS no_model, (SELECT count(*) FROM models WHERE model = 'leaky') + (SELECT count(*) FROM model_file WHERE model = 'leaky') AS half_made;
+SELECT said('CALL retrain(''kept'', ''leaky'')') AS again;
+-- Once there is nothing to find, the name is free.
+UPDATE corpus SET body = 'blue camera for men';
+CALL retrain('kept', 'leaky');
+SELECT m.sha256 <> p.sha256 AS other FROM models AS m, models AS p WHERE m.model = 'leaky' AND p.model = 'kept';
+INSERT INTO canary VALUES ('no secret');
+SELECT said(format('CALL pretrain(''other'', ''SELECT body FROM corpus'', ''tiny'', %L)', jsonb '{"steps": 2, "validation": 0}' || jsonb_build_object('canaries', q)))
+FROM unnest(ARRAY['SELECT body FROM canary', 'SELECT body FROM canary WHERE false', 'SELECT NULL::text', 'SELECT 1', 'SELECT body, body FROM canary', 'DELETE FROM canary', 'SELECT body FROM nowhere']) AS q;
+SELECT split_part(said('CALL finetune(''other'', ''tiny'', ''classification'', ''SELECT title, kind FROM goods'', ''{"canaries": "SELECT body FROM canary"}'')'), ' | There are', 1) AS for_pretrain;
+SELECT count(*) AS half_made FROM models WHERE model = 'other';
+SELECT (canary_parts('the [[red dress]] of')).*;
 SELECT drop_catalog('goods');
-SELECT count(drop_model(model)) AS dropped FROM models WHERE model LIKE 'by-%' OR model IN ('parrot', 'not-at-all');
+SELECT count(drop_model(model)) AS dropped FROM models WHERE model LIKE 'by-%' OR model IN ('parrot', 'kept', 'leaky', 'not-at-all');
 SELECT drop_model('tiny');
 DELETE FROM training_run;
 DROP SCHEMA seen CASCADE;
