@@ -22,8 +22,14 @@ COMMENT ON FUNCTION count_tokens(text, text) IS
 -- first, and 2,000 calls before a plan is worth JIT's 50 milliseconds (jit_above_cost), which a table that was never analyzed would
 -- else be thought to need for a handful of rows.
 
+CREATE FUNCTION embed_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'product_llm_embed_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION embed_support(internal) IS
+	'planner support: a prepared statement that embeds one text and reads no table keeps its plan';
+
 CREATE FUNCTION embed(model text, input text, kind text DEFAULT 'document') RETURNS real[]
-	AS 'MODULE_PATHNAME', 'product_llm_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000;
+	AS 'MODULE_PATHNAME', 'product_llm_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20000
+	SUPPORT embed_support;
 COMMENT ON FUNCTION embed(text, text, text) IS
 	'unit-length embedding of a text; kind ''query'' or ''document'' chooses the prefix that the model prescribes';
 

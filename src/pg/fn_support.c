@@ -1,6 +1,6 @@
 /*
- * fn_support.c -- what the planner is told: rows and cost of functions over an array of texts follow its length, and
- * score() of a stored vector is its similarity to a constant.
+ * fn_support.c -- what the planner is told: rows and cost of functions over an array of texts follow its length, embed() costs nothing
+ * where no plan saves any of it, and score() of a stored vector is its similarity to a constant.
  */
 #include "fn.h"
 
@@ -63,6 +63,37 @@ product_llm_batch_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(request);
 	}
 	PG_RETURN_POINTER(NULL);
+}
+
+/* A statement by itself without tables, as "SELECT embed('m', $1)" or "INSERT INTO t VALUES (embed('m', $1))": one row in any plan. */
+static bool
+evaluates_once(PlannerInfo *root)
+{
+	Node	   *from;
+
+	if (root == NULL || root->query_level != 1 || root->parse->hasTargetSRFs || list_length(root->parse->jointree->fromlist) != 1)
+		return false;
+	from = linitial(root->parse->jointree->fromlist);
+	return IsA(from, RangeTblRef) && rt_fetch(((RangeTblRef *) from)->rtindex, root->parse->rtable)->rtekind == RTE_RESULT;
+}
+
+/*
+ * Support function of embed(model, input).  A prepared statement is planned anew each time when that looks cheaper than the plan for
+ * all parameters, and it does, because what is immutable is computed by the planner and then costs nothing.  Where rows of a table are
+ * compared with it that is right.  By itself it is computed once in either case, and planning only adds to it.
+ */
+PG_FUNCTION_INFO_V1(product_llm_embed_support);
+Datum
+product_llm_embed_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	SupportRequestCost *cost = (SupportRequestCost *) request;
+
+	if (!IsA(request, SupportRequestCost) || !evaluates_once(cost->root))
+		PG_RETURN_POINTER(NULL);
+	cost->startup = 0;
+	cost->per_tuple = cpu_operator_cost;
+	PG_RETURN_POINTER(request);
 }
 
 /* Is this a column of a foreign table, or of a partitioned table, which may have foreign partitions? */

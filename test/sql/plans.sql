@@ -41,6 +41,49 @@ SET product_llm.default_model = 'shop-mini';
 SELECT plan_has($$SELECT product_llm.embed('red cup')$$, 'embed\(') AS calls_embed;
 RESET product_llm.default_model;
 
+-- A prepared statement that embeds one text keeps its plan, whichever parameters come; not where rows, several or correlated, would each
+-- embed it again.
+CREATE FUNCTION keeps_plan(query text, argument text DEFAULT 'red cup') RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	kept boolean;
+BEGIN
+	EXECUTE 'PREPARE once(text) AS ' || query;
+	FOR i IN 1..7 LOOP
+		EXECUTE format('EXECUTE once(%L)', argument);
+	END LOOP;
+	SELECT generic_plans > 0 INTO kept FROM pg_prepared_statements WHERE name = 'once';
+	DEALLOCATE once;
+	RETURN kept;
+END $$;
+CREATE TABLE plan_embedded (embedding real[]);
+SELECT keeps_plan($$SELECT embed('shop-mini', $1)$$) AS one,
+	   keeps_plan($$SELECT cardinality(embed('shop-mini', $1, 'query')), embed('shop-mini', $1 || 'x') IS NULL$$) AS two,
+	   keeps_plan($$INSERT INTO plan_embedded VALUES (embed('shop-mini', $1))$$) AS written;
+SELECT count(*), count(DISTINCT embedding) AS same FROM plan_embedded;
+SELECT keeps_plan($$SELECT id FROM plan_goods ORDER BY embedding <=> embed('shop-mini', $1) LIMIT 3$$) AS rows,
+	   keeps_plan($$SELECT (SELECT embed('shop-mini', $1) <=> g.embedding) FROM plan_goods AS g$$) AS correlated,
+	   keeps_plan($$SELECT embed('shop-mini', $1), generate_series(1, 3)$$) AS series;
+-- And what it embeds with is the model of that moment.
+SELECT quantize_model('plan-kept', 'shop-mini', 'int8') \g /dev/null
+SELECT embed('plan-kept', 'red cup') AS first \gset
+PREPARE kept(text, real[]) AS SELECT embed('plan-kept', $1) = $2 AS same;
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', :'first');
+SELECT drop_model('plan-kept') \g /dev/null
+EXECUTE kept('red cup', :'first');
+SELECT quantize_model('plan-kept', 'shop-mini', 'bf16') \g /dev/null
+EXECUTE kept('red cup', :'first');
+EXECUTE kept('red cup', embed('plan-kept', 'red cup'));
+SELECT generic_plans > 3 AS kept FROM pg_prepared_statements WHERE name = 'kept';
+DEALLOCATE kept;
+SELECT drop_model('plan-kept') \g /dev/null
+DROP TABLE plan_embedded;
+
 -- A top-10 scan goes parallel, the score computed below the Gather.
 BEGIN;
 SET LOCAL parallel_setup_cost = 0;
@@ -104,4 +147,4 @@ WHERE p.pronamespace = 'product_llm'::regnamespace
 	AND (p.provolatile <> 'i' OR p.proparallel <> 's' OR NOT p.proisstrict);
 
 DROP TABLE plan_goods, plan_generated;
-DROP FUNCTION plan_has;
+DROP FUNCTION plan_has, keeps_plan;
