@@ -47,6 +47,41 @@ SELECT :'part_state' AS state, :'part_checkpoint' AS checkpoint;
 CALL product_llm.finish_training(:part_run);
 SELECT (metrics #>> '{privacy,epsilon}')::float8 < 2.9 AS part_of_it, (metrics ->> 'steps')::int < 1000000 AS part_of_them FROM product_llm.models WHERE model = 'part';
 
+-- Cancelled at its 12th step, and gone on with: from there, with the key that it began with, to the epsilon of one that nobody has stopped.
+-- Who has the key can take the noise away again; it is in the checkpoint alone, and nowhere once there is none.
+\set options '{"privacy_epsilon": 3, "steps": 40, "batch": 60, "validation": 0, "checkpoint_every": 0}'
+CALL product_llm.finetune('whole', 'tiny', 'classification', 'SELECT body, label FROM secret', :'options');
+CREATE SEQUENCE stopped;
+CREATE FUNCTION stop_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('public.stopped') = 1 THEN PERFORM pg_cancel_backend(pg_backend_pid()); END IF; RETURN NEW; END $$;
+CREATE TRIGGER stop_once BEFORE INSERT ON product_llm.training_metrics FOR EACH ROW WHEN (NEW.step = 12) EXECUTE FUNCTION stop_once();
+CALL product_llm.finetune('halves', 'tiny', 'classification', 'SELECT body, label FROM secret', :'options');
+DROP TRIGGER stop_once ON product_llm.training_metrics;
+SELECT run, checkpoint_step FROM product_llm.training_runs WHERE model = 'halves' \gset halves_
+SELECT state, step, checkpoint_step BETWEEN 11 AND 12 AS checkpoint, error FROM product_llm.training_runs WHERE run = :halves_run;
+CREATE TABLE course AS SELECT m.step, m.value FROM product_llm.training_metrics AS m WHERE m.run = :halves_run AND m.step <= :halves_checkpoint_step;
+-- A private state ends with the key, 32 bytes, and a checksum, 8.
+SELECT encode(substr(data, length(data) - 39, 32), 'hex') AS key FROM product_llm.training_checkpoint WHERE run = :halves_run ORDER BY part DESC LIMIT 1 \gset
+CREATE FUNCTION holds(secret text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	t regclass;
+	found_it boolean;
+BEGIN
+	FOR t IN SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'product_llm'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.relname COLLATE "C" LOOP
+		EXECUTE format('SELECT coalesce(bool_or(strpos(r::text, $1) > 0), false) FROM %s AS r', t) INTO found_it USING secret;
+		IF found_it THEN RETURN NEXT t::text; END IF;
+	END LOOP;
+END $$;
+SELECT length(:'key') AS digits, array_agg(h) AS holds FROM holds(:'key') AS h;
+CALL product_llm.resume_training(:halves_run);
+SELECT r.state, r.step, count(*) AS points, count(*) FILTER (WHERE m.value = c.value) = (SELECT count(*) FROM course) AS went_on, (SELECT count(*) FROM course) >= 11 AS from_there
+FROM product_llm.training_runs AS r JOIN product_llm.training_metrics AS m USING (run) LEFT JOIN course AS c ON c.step = m.step WHERE r.run = :halves_run GROUP BY r.state, r.step;
+SELECT count(DISTINCT metrics -> 'privacy') AS same, bool_and((metrics #>> '{privacy,epsilon}')::float8 BETWEEN 2.99 AND 3) AS spent, min(metrics ->> 'steps') AS steps
+FROM product_llm.models WHERE model IN ('whole', 'halves');
+SELECT count(*) AS holds FROM holds(:'key');
+DROP TABLE course;
+DROP FUNCTION holds, stop_once;
+DROP SEQUENCE stopped;
+
 -- ---- what is refused, and leaves no model ----
 CREATE PROCEDURE refused_private(options jsonb, task text DEFAULT 'classification', examples text DEFAULT 'SELECT body, label FROM secret')
 LANGUAGE plpgsql AS $$
@@ -83,5 +118,6 @@ CALL product_llm.pretrain('never', 'SELECT body FROM secret', 'tiny', '{"privacy
 SELECT count(*) AS never FROM product_llm.models WHERE model = 'never';
 SELECT count(product_llm.drop_model(model)) AS dropped FROM product_llm.models WHERE parent IS NOT NULL;
 SELECT product_llm.drop_model('tiny');
+DELETE FROM product_llm.training_run;
 DROP TABLE secret;
 DROP PROCEDURE refused_private;
