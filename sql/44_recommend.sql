@@ -19,13 +19,14 @@ CREATE FUNCTION record_feedback(list text, key text, event text DEFAULT 'click')
 COMMENT ON FUNCTION record_feedback(text, text, text) IS
 	'say that a product of a recommended list was clicked, bought or the like; saying it twice counts once';
 
--- SQL for one visitor's events that count and are not of the future, with what each weighs; the visitor is $1.
+-- SQL for one visitor's events that count and are not of the future, with what each weighs; the visitor is $1.  The clock tells what the
+-- future is: by now() an event that this transaction has written with the clock's time would not have happened yet.
 CREATE FUNCTION weighed_events(e product_llm.catalog_events) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT pg_catalog.format('SELECT product_llm.key_text(t.%1$I) AS item, t.%2$I::pg_catalog.timestamptz AS at,'
 			' %3$s AS weight, %4$s AS kind, %5$s::pg_catalog.float8 AS most FROM %6$s AS t'
-			' WHERE t.%7$I = $1::pg_catalog.text::%8$s AND t.%1$I IS NOT NULL AND t.%2$I IS NOT NULL AND t.%2$I <= pg_catalog.now() AND %3$s > 0',
+			' WHERE t.%7$I = $1::pg_catalog.text::%8$s AND t.%1$I IS NOT NULL AND t.%2$I IS NOT NULL AND t.%2$I <= (SELECT pg_catalog.clock_timestamp()) AND %3$s > 0',
 			(e).item, (e).at,
 			CASE WHEN (e).kind IS NOT NULL AND (e).weights IS NOT NULL
 				THEN pg_catalog.format('coalesce((%L::pg_catalog.jsonb ->> product_llm.key_text(t.%I))::pg_catalog.float8, 1)', (e).weights, (e).kind)

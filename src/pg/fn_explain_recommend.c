@@ -80,7 +80,8 @@ product_llm_explain_recommendation(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("visitor \"%s\" has no history: what is recommended is what most visitors have", text_to_cstring(visitor.name)),
-				 errhint("product_llm.recommend calls it \"popular\".")));
+				 errhint("product_llm.recommend calls it \"popular\".  What counts are the visitor's events whose weight is above 0 and whose time is not"
+						 " in the future, unless the visitor has been forgotten.")));
 	plmpg_recommend_list(&r);
 	c = find_candidate(&r, PG_GETARG_TEXT_PP(2));
 	content = r.blend.content * plmpg_part(c->content, r.best_content);

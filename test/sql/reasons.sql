@@ -135,6 +135,16 @@ FROM generate_series(1, 30) AS v, LATERAL recommend('reasons', 'v' || v, 10) AS 
 SELECT said(s) FROM unnest(ARRAY['SELECT * FROM explain_recommendation(''reasons'', ''nobody'', ''p1'')', 'SELECT * FROM explain_recommendation(''reasons'', ''v1'', ''no such product'')',
 	format('SELECT * FROM explain_recommendation(''reasons'', ''v1'', %L)', (SELECT item FROM event WHERE who = 'v1' LIMIT 1)), 'SELECT * FROM explain_recommendation(''none'', ''v1'', ''p1'')']) AS s;
 
+-- What has just happened counts, by whatever clock it was written; what has not happened yet does not, and is said not to.
+BEGIN;
+SELECT pg_sleep(0.01);
+INSERT INTO event VALUES ('new', 'p3', clock_timestamp());
+SELECT count(*) > 0 AS explained FROM recommend('reasons', 'new', 1) AS r, LATERAL explain_recommendation('reasons', 'new', r.key) AS e WHERE e.item = 'p3' AND r.because = '{p3}';
+UPDATE event SET at = now() + interval '1 day' WHERE who = 'new';
+SELECT r.source, r.because FROM recommend('reasons', 'new', 1) AS r;
+SELECT said('SELECT * FROM explain_recommendation(''reasons'', ''new'', ''p1'')');
+ROLLBACK;
+
 -- Whoever does not see a product is told of it neither as what is recommended nor as what is behind it.
 CREATE ROLE reasons_clerk;
 GRANT USAGE ON SCHEMA reasons TO reasons_clerk;
