@@ -4,6 +4,8 @@
 -- The test rows are those whose text's md5 begins with 0 (a sixteenth); they are read by evaluate() alone.  Baselines on a split of the
 -- same kind (../shared/QUALITY.md): character 1-2-grams, categories, accuracy 0.900 and macro-F1 0.89, 0.854 with 5,018 labels;
 -- 1-3-grams, sentiment, accuracy 0.932.
+--
+-- The labels' trainings hold nothing out: two rows in a hundred choose among a run's weights worse than its end, whose learning rate is 0.
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -23,18 +25,18 @@ CALL product_llm.finetune('reviews-vectors', :'model', 'retrieval',
 	  "max_tokens": 80, "validation": 0.01}');
 \echo reviews: masked words
 CALL product_llm.pretrain('reviews', 'SELECT text FROM review WHERE NOT held', 'reviews-vectors',
-	'{"epochs": 5, "batch": 64, "learning_rate": 1e-3, "mask_rate": 0.2, "validation": 0.01, "max_tokens": 80}');
+	'{"epochs": 5, "batch": 64, "learning_rate": 1e-3, "mask_rate": 0.2, "validation": 0, "max_tokens": 80}');
 
 \echo reviews: ten categories
 CALL product_llm.finetune('reviews-category', 'reviews', 'classification', 'SELECT text, category FROM review WHERE NOT held',
-	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0}');
 \echo reviews: ten categories from 5,018 labels
 CALL product_llm.finetune('reviews-category-5018', 'reviews', 'classification',
 	'SELECT text, category FROM (SELECT * FROM review WHERE NOT held ORDER BY hash DESC LIMIT 5018) AS r',
-	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0.05}');
+	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0}');
 \echo reviews: sentiment
 CALL product_llm.finetune('reviews-sentiment', 'reviews', 'classification', 'SELECT text, sentiment FROM review WHERE NOT held',
-	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 128, "dropout": 0.1, "validation": 0.02}');
+	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 128, "dropout": 0.1, "validation": 0}');
 
 \echo zh_reviews, rows that no training saw
 SELECT t.what, e.metric, round(e.value::numeric, 4) AS value, round(e.low::numeric, 4) AS low, round(e.high::numeric, 4) AS high
