@@ -26,10 +26,14 @@ INSERT INTO review
 CREATE INDEX ON review (visitor);
 CREATE TABLE trial AS
 	SELECT CASE WHEN n >= 6000 THEN 'stranger' WHEN n % 600 < 300 THEN 'forgotten' ELSE 'stayed' END AS who, text, sentiment AS mood FROM writing WHERE n < 16000;
+CREATE TABLE public AS SELECT text FROM writing WHERE n >= 16000;
 SELECT product_llm.create_catalog('shop', 'product', 'id', 'title', :'model'), product_llm.bind_events('shop', 'review', 'visitor', 'product', 'at') \g /dev/null
 
-CALL product_llm.finetune('critic', :'model', 'classification', 'SELECT text, mood FROM review',
-	'{"epochs": 10, "batch": 32, "learning_rate": 5e-4, "dropout": 0, "weight_decay": 0, "validation": 0}');
+-- A small model, of which many epochs take a minute, with the words of reviews that are in no group.
+CALL product_llm.train_tokenizer('words', 'SELECT text FROM public', 6000);
+CALL product_llm.finetune('critic', 'words', 'classification', 'SELECT text, mood FROM review',
+	'{"width": 96, "layers": 1, "heads": 4, "ff": 192, "positions": 64, "epochs": 15, "batch": 32, "learning_rate": 2e-3, "dropout": 0,
+	  "weight_decay": 0, "validation": 0, "precision": "f32"}');
 CALL product_llm.finetune('shelf', :'model', 'classification', 'SELECT title, left(title, 1) FROM product', '{"steps": 2, "validation": 0}');
 
 -- The attack: log odds of the row's own label.
@@ -76,8 +80,8 @@ BEGIN
 	ASSERT (SELECT array_agg(DISTINCT what) FROM said WHERE what LIKE 'model %') = '{model critic}', 'not the one model that read the reviews was named';
 	ASSERT (SELECT count(*) FROM said WHERE what = 'model critic') = 300, 'it was not named for each visitor';
 	ASSERT (SELECT example_rows FROM product_llm.training_runs WHERE model = 'critic-2') = 3000, 'it was not made of those who stayed';
-	ASSERT (SELECT low >= 0.6 FROM figure WHERE model = 'critic' AND who = 'forgotten'), 'the model did not remember them before: the test shows nothing';
-	ASSERT (SELECT low >= 0.6 FROM figure WHERE model = 'critic-2' AND who = 'stayed'), 'the new model does not remember those who stayed: the test shows nothing';
+	ASSERT (SELECT auc >= 0.6 FROM figure WHERE model = 'critic' AND who = 'forgotten'), 'the model did not remember them before: the test shows nothing';
+	ASSERT (SELECT auc >= 0.6 FROM figure WHERE model = 'critic-2' AND who = 'stayed'), 'the new model does not remember those who stayed: the test shows nothing';
 	ASSERT (SELECT rows >= 2000 AND low >= 0.47 AND high <= 0.53 FROM figure WHERE model = 'critic-2' AND who = 'forgotten'), 'forgotten rows can be told from rows that were never seen';
 END
 $$;
