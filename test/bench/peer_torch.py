@@ -9,9 +9,12 @@ import os
 import sys
 import time
 
-import numpy as np
-import torch
-from torch.nn import functional as F
+try:
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+except ImportError as missing:
+    sys.exit(f"PyTorch: {missing}")
 
 weights, (V, C, L, H, FF, P, THREADS) = sys.argv[1], map(int, sys.argv[2:9])
 torch.set_num_threads(THREADS)
