@@ -10,14 +10,21 @@ CREATE FUNCTION own_models_that_read(tables regclass[]) RETURNS text[]
 		), above AS (
 			SELECT t.oid FROM pg_catalog.unnest(tables) AS t (oid)
 			UNION SELECT i.inhparent FROM above AS a JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = a.oid
+		), made AS (
+			SELECT m.model, m.parent, r.reads, r.reads_more, ARRAY[r.options ->> 'teacher', r.options ->> 'tokenizer'] AS sources
+			FROM product_llm.model AS m LEFT JOIN product_llm.training_run AS r ON r.run::text = m.metrics ->> 'run' AND r.model = m.model
+			WHERE m.metrics ? 'run'
+			UNION ALL SELECT v.model, NULL, v.reads, v.reads_more, NULL FROM product_llm.vocabulary_read AS v
+			-- What is another's in another precision has read nothing by itself.
+			UNION ALL SELECT m.model, m.parent, '{}', false, NULL FROM product_llm.model AS m WHERE NOT coalesce(m.metrics ? 'run', false) AND m.parent IS NOT NULL
 		), seen AS (
-			SELECT m.model FROM product_llm.model AS m JOIN product_llm.training_run AS r ON r.run::text = m.metrics ->> 'run' AND r.model = m.model
-			-- What cannot be told counts as read: what a function does, a name that is gone.
-			WHERE r.reads IS NULL OR r.reads_more OR EXISTS (
-				SELECT FROM pg_catalog.unnest(r.reads) AS n (name)
+			SELECT m.model FROM made AS m
+			-- What cannot be told counts as read: what a function does, a name that is gone, a run whose row has been deleted.
+			WHERE m.reads IS NULL OR m.reads_more OR EXISTS (
+				SELECT FROM pg_catalog.unnest(m.reads) AS n (name)
 				WHERE pg_catalog.to_regclass(n.name) IS NULL OR pg_catalog.to_regclass(n.name) IN (SELECT b.oid FROM below AS b UNION ALL SELECT a.oid FROM above AS a))
-			-- A model that was made of such a one has seen the same.
-			UNION SELECT m.model FROM seen AS s JOIN product_llm.model AS m ON m.parent = s.model
+			-- A model that was made of such a one, or learnt from it, or has its vocabulary, has seen the same.
+			UNION SELECT m.model FROM seen AS s JOIN made AS m ON m.parent = s.model OR s.model = ANY (m.sources)
 		)
 		SELECT coalesce(pg_catalog.array_agg(s.model ORDER BY s.model), '{}') FROM seen AS s
 	$$;
@@ -27,7 +34,7 @@ COMMENT ON FUNCTION own_models_that_read(regclass[]) IS 'the same by the runs th
 CREATE FUNCTION models_that_read(tables regclass[]) RETURNS text[]
 	AS 'MODULE_PATHNAME', 'product_llm_models_that_read' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000;
 COMMENT ON FUNCTION models_that_read(regclass[]) IS
-	'names of the models whose training read one of these tables, or may have: through a view, a partition, a function, or a base that did';
+	'names of the models whose training read one of these tables, or may have: through a view, a partition, a function, or a base, teacher or vocabulary that did';
 
 -- A canary says in double brackets what the secret in it is.
 CREATE FUNCTION canary_parts(canary text, OUT plain text, OUT first int, OUT after int)

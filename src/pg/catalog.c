@@ -366,6 +366,17 @@ plmpg_write_part(const char *model, const char *file, int32 part, struct varlena
 			" ON CONFLICT (model, file, part) DO UPDATE SET data = EXCLUDED.data, owner = EXCLUDED.owner", &p);
 }
 
+void
+plmpg_write_reads(const char *model, Datum reads, bool more)
+{
+	PlmpgParams p = {0};
+
+	plmpg_param_text(&p, model);
+	plmpg_param(&p, TEXTARRAYOID, reads, false);
+	plmpg_param(&p, BOOLOID, BoolGetDatum(more), false);
+	execute("INSERT INTO product_llm.vocabulary_read (model, reads, reads_more) VALUES ($1, $2, $3)", &p);
+}
+
 /* ---- who may use it ---- */
 
 static void

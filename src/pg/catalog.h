@@ -114,6 +114,8 @@ void		plmpg_write_model(const PlmpgNewModel *model);
 void		plmpg_write_part(const char *model, const char *file, int32 part, struct varlena *data);
 /* As a copy of base's row under another name, with its own precision, identity, size and metrics. */
 void		plmpg_write_derived(const PlmpgNewModel *model, const char *base);
+/* What a vocabulary's corpus was read from: text[], and whether functions may have read more. */
+void		plmpg_write_reads(const char *model, Datum reads, bool more);
 /* What was made of another model is for those who may use that one: of each model that it was made of, in turn. */
 void		plmpg_inherit_grants(const char *model, const char *from);
 void		plmpg_write_grant(const char *model, const char *owner, const char *role);

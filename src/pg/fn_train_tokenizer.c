@@ -174,12 +174,16 @@ counts(const PlmLearnt *learnt, const PlmLearnOptions *o)
 }
 
 static void
-store_model(const char *model, const PlmLearnt *learnt, const PlmLearnOptions *o)
+store_model(const char *model, const char *query, const PlmLearnt *learnt, const PlmLearnOptions *o)
 {
+	bool		more = false;
+	List	   *reads = plmpg_query_reads(&corpus, query, &more);
+
 	put_file(model, "vocab.txt", learnt->vocab_txt);
 	put_file(model, "tokenizer_config.json", learnt->tokenizer_config_json);
 	put_file(model, "product_llm.json", PLM_TEXT("{\n  \"task\": \"tokenizer\"\n}\n"));
 	plmpg_install(model, NULL, NULL, counts(learnt, o));
+	plmpg_write_reads(model, plmpg_reads_array(reads), more);
 }
 
 PG_FUNCTION_INFO_V1(product_llm_train_tokenizer);
@@ -224,7 +228,7 @@ product_llm_train_tokenizer(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("the vocabulary has " INT64_FORMAT " pieces instead of %d: no other pair occurs %s", learnt.pieces, options.vocabulary,
 						options.min_frequency == 1 ? "at all" : psprintf(INT64_FORMAT " times", options.min_frequency))));
-	store_model(model, &learnt, &options);
+	store_model(model, text_to_cstring(PG_GETARG_TEXT_PP(1)), &learnt, &options);
 	plm_arena_free(&arena);
 	PG_RETURN_VOID();
 }

@@ -7,6 +7,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -180,6 +181,18 @@ List *
 plmpg_query_reads(const PlmpgQuerySpec *spec, const char *sql, bool *more)
 {
 	return plmpg_sql_reads(psprintf("SELECT * FROM (%s\n) AS q", plmpg_one_select(spec->what, spec->hint, sql)), more);
+}
+
+Datum
+plmpg_reads_array(const List *names)
+{
+	Datum	   *values = palloc((list_length(names) + 1) * sizeof(Datum));
+	int			n = 0;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		values[n++] = CStringGetTextDatum((char *) lfirst(cell));
+	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 PlmpgQuery *

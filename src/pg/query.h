@@ -75,6 +75,8 @@ char	   *plmpg_one_select(const char *what, const char *hint, const char *sql);
 
 /* What a query reads: see plmpg_sql_reads(). */
 List	   *plmpg_query_reads(const PlmpgQuerySpec *spec, const char *sql, bool *more);
+/* The names as text[]. */
+Datum		plmpg_reads_array(const List *names);
 
 /* Makes errors say what the query is for, with their position in its text; pushed while it runs. */
 typedef struct PlmpgQueryContext

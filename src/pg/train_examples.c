@@ -441,9 +441,6 @@ note_reads(PlmpgTrainRun *run)
 	bool		more = false;
 	List	   *names = plmpg_query_reads(plmpg_train_spec(run->objective, false), run->query, &run->reads_more);
 	MemoryContext old;
-	Datum	   *values;
-	int			n = 0;
-	ListCell   *cell;
 
 	if (run->settings.validation_query != NULL)
 		names = list_concat(names, plmpg_query_reads(plmpg_train_spec(run->objective, true), run->settings.validation_query, &more));
@@ -451,11 +448,8 @@ note_reads(PlmpgTrainRun *run)
 	if (run->settings.canaries != NULL)
 		names = list_concat(names, plmpg_query_reads(&plmpg_canaries_spec, run->settings.canaries, &more));
 	run->reads_more = run->reads_more || more;
-	values = palloc((list_length(names) + 1) * sizeof(Datum));
 	old = MemoryContextSwitchTo(run->context);
-	foreach(cell, names)
-		values[n++] = CStringGetTextDatum((char *) lfirst(cell));
-	run->reads = PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+	run->reads = plmpg_reads_array(names);
 	MemoryContextSwitchTo(old);
 }
 

@@ -36,6 +36,20 @@ CALL finetune('by-function', 'tiny', 'classification', 'SELECT title, kind FROM 
 CALL finetune('by-validation', 'tiny', 'classification', 'SELECT title, kind FROM goods', '{"steps": 2, "batch": 8, "validation_query": "SELECT title, kind FROM bought"}');
 CALL finetune('by-base', 'by-view', 'classification', 'SELECT title, kind FROM goods', :'options');
 CALL finetune('not-at-all', 'tiny', 'classification', 'SELECT title, kind FROM goods', :'options');
+CALL finetune('by-retrieval', 'tiny', 'retrieval', 'SELECT title, kind FROM bought', :'options');
+-- By a teacher; by a vocabulary: as a model without weights, in the place of the base's, and as all that a model begins with; in another precision.
+CALL finetune('by-teacher', 'tiny', 'distillation', 'SELECT title FROM goods', '{"steps": 2, "batch": 8, "validation": 0, "teacher": "by-retrieval"}');
+CALL train_tokenizer('by-vocabulary', 'SELECT title FROM bought', 120, '{"min_frequency": 1}');
+CALL train_tokenizer('not-words', 'SELECT title FROM goods', 120, '{"min_frequency": 1}');
+CALL finetune('by-words', 'tiny', 'classification', 'SELECT title, kind FROM goods', '{"steps": 2, "batch": 8, "validation": 0, "tokenizer": "by-vocabulary"}');
+\set shape '"width": 16, "layers": 1, "heads": 1, "ff": 16, "positions": 16, "steps": 2, "batch": 8, "validation": 0}'
+\set by_fresh '{"tokenizer": "by-vocabulary", ' :shape
+\set not_fresh '{"tokenizer": "not-words", ' :shape
+CALL pretrain('by-fresh', 'SELECT title FROM goods', NULL, :'by_fresh');
+CALL pretrain('not-fresh', 'SELECT title FROM goods', NULL, :'not_fresh');
+SET product_llm.max_quantization_loss = 2;
+SELECT quantize_model('by-int8', 'by-view', 'int8') IS NOT NULL AS quantized;
+RESET product_llm.max_quantization_loss;
 SELECT model, reads, reads_more FROM training_run ORDER BY model COLLATE "C";
 SELECT * FROM forget('goods', 'nobody');
 BEGIN;
@@ -45,6 +59,11 @@ ROLLBACK;
 BEGIN;
 ALTER TABLE event_1 RENAME TO event_odd;
 SELECT models_that_read('{goods}') AS goods;
+ROLLBACK;
+-- What it read went with a run's row: it may be anything.
+BEGIN;
+DELETE FROM training_run WHERE model = 'not-at-all';
+SELECT 'not-at-all' = ANY (models_that_read('{event}')) AS by_deleted;
 ROLLBACK;
 -- Dropped models are not named, nor what another model of the name has learnt.
 SELECT drop_model('by-table'), drop_model('by-base');
@@ -106,7 +125,8 @@ SELECT split_part(said('CALL finetune(''other'', ''tiny'', ''classification'', '
 SELECT count(*) AS half_made FROM models WHERE model = 'other';
 SELECT (canary_parts('the [[red dress]] of')).*;
 SELECT drop_catalog('goods');
-SELECT count(drop_model(model)) AS dropped FROM models WHERE model LIKE 'by-%' OR model IN ('parrot', 'kept', 'leaky', 'not-at-all');
+SELECT drop_model('by-int8');
+SELECT count(drop_model(model)) AS dropped FROM models WHERE model LIKE 'by-%' OR model IN ('parrot', 'kept', 'leaky') OR model LIKE 'not-%';
 SELECT drop_model('tiny');
 DELETE FROM training_run;
 DROP SCHEMA seen CASCADE;
