@@ -16,6 +16,7 @@ typedef struct Backward
 	PlmTrainer *t;
 	PlmMicro   *m;
 	int32_t		layer;
+	int32_t		rows;			/* which of the space's sets it uses: the layer's, or the last for the embeddings */
 	bool		input;			/* is the gradient at the block's input needed? */
 	PlmBlockTape *blocks;		/* (chunks,L) */
 	/* of the embeddings */
@@ -35,18 +36,19 @@ static Rows
 rows_of(const Backward *b, int64_t chunk)
 {
 	const PlmSpace *s = &b->t->space;
+	const PlmBackRows *all = &s->back[b->rows];
 	const PlmChunk *c = &b->m->chunk[chunk];
 	int64_t		C = b->t->model.config.width;
 	Rows		r = {.batch = &c->batch};
 
 	r.tape = plm_chunk_tape(b->t, b->m, chunk, true, b->blocks + chunk * plm_tapes(b->t));
-	r.back.dx = s->dx + c->first * C;
-	r.back.dff_sum = s->dff_sum + c->first * C;
-	r.back.dattn_sum = s->dattn_sum + c->first * C;
-	r.back.dup = s->dup + c->first * b->t->model.config.ff;
-	r.back.mid = s->mid + c->first * C;
-	r.back.dqkv = s->dqkv + c->first * 3 * C;
-	r.back.norms = s->norms + chunk * 4 * C;
+	r.back.dx = all->dx + c->first * C;
+	r.back.dff_sum = all->dff_sum + c->first * C;
+	r.back.dattn_sum = all->dattn_sum + c->first * C;
+	r.back.dup = all->dup + c->first * b->t->model.config.ff;
+	r.back.mid = all->mid + c->first * C;
+	r.back.dqkv = all->dqkv + c->first * 3 * C;
+	r.back.norms = all->norms + chunk * 4 * C;
 	memset(r.back.norms, 0, (size_t) (4 * C) * sizeof(float));
 	return r;
 }
@@ -74,6 +76,7 @@ add_norms(const Backward *b, int part, const char *stem)
 {
 	PlmTrainer *t = b->t;
 	int64_t		C = t->model.config.width;
+	float	   *norms = t->space.back[b->rows].norms;
 	static const char *const suffix[] = {"g", "b"};
 
 	for (int i = 0; i < 2; i++)
@@ -83,22 +86,27 @@ add_norms(const Backward *b, int part, const char *stem)
 
 		snprintf(name, sizeof(name), "%s.%s", stem, suffix[i]);
 		to = plm_gradient(t, plm_section_of(&t->plan, name));
-		for (int64_t c = 0; to != NULL && c < b->m->chunks; c++)
-			plm_add_to(to, t->space.norms + (c * 4 + part + i) * C, C);
+		if (to != NULL && t->waiting != NULL)
+			plm_clip_rows(t, norms + (part + i) * C, 4 * C, to);
+		else
+			for (int64_t c = 0; to != NULL && c < b->m->chunks; c++)
+				plm_add_to(to, norms + (c * 4 + part + i) * C, C);
 	}
 }
 
 static PlmProduct
-block_product(const Backward *b, const char *stem, const float *dy, int64_t n, const float *x, int64_t k)
+block_product(const Backward *b, const char *stem, float *dy, int64_t n, const float *x, int64_t k)
 {
 	char		w[80];
 	char		bias[80];
+	int64_t		section;
 
 	snprintf(w, sizeof(w), "blk.%" PRId32 ".%s.w", b->layer, stem);
 	snprintf(bias, sizeof(bias), "blk.%" PRId32 ".%s.b", b->layer, stem);
+	section = plm_section_of(&b->t->plan, w);
 	return (PlmProduct) {
 		.rows = b->m->batch.tokens, .n = n, .k = k, .dy = dy, .lddy = n, .x = x, .ldx = k,
-		.dw = plm_gradient(b->t, plm_section_of(&b->t->plan, w)), .db = plm_gradient(b->t, plm_section_of(&b->t->plan, bias))
+		.dw = plm_gradient(b->t, section), .db = plm_gradient(b->t, plm_section_of(&b->t->plan, bias)), .section = section, .of_tokens = true
 	};
 }
 
@@ -108,13 +116,14 @@ block_weights(const Backward *b, PlmError *err)
 {
 	const PlmSpace *s = &b->t->space;
 	const PlmBlockTape *keep = &s->blocks[b->layer];
+	const PlmBackRows *back = &s->back[b->rows];
 	int64_t		C = b->t->model.config.width;
 	int64_t		F = b->t->model.config.ff;
 	PlmProduct	products[] = {
-		block_product(b, "ff_down", s->dff_sum, C, keep->up, F),
-		block_product(b, "ff_up", s->dup, F, s->mid, C),
-		block_product(b, "attn_qkv", s->dqkv, 3 * C, keep->x, C),
-		block_product(b, "attn_out", s->dattn_sum, C, keep->mix, C)
+		block_product(b, "ff_down", back->dff_sum, C, keep->up, F),
+		block_product(b, "ff_up", back->dup, F, back->mid, C),
+		block_product(b, "attn_qkv", back->dqkv, 3 * C, keep->x, C),
+		block_product(b, "attn_out", back->dattn_sum, C, keep->mix, C)
 	};
 	char		stem[64];
 
@@ -183,18 +192,27 @@ static PlmStatus
 embeddings(Backward *b, PlmError *err)
 {
 	PlmTrainer *t = b->t;
-	int64_t		C = t->model.config.width;
 	char		norm[64] = "embd_norm";
 
 	b->layer = 0;
-	b->column_step = 64;
-	b->dword = plm_gradient(t, plm_section_of(&t->plan, "tok_embd"));
-	b->dposition = plm_gradient(t, plm_section_of(&t->plan, "pos_embd"));
-	b->dtype = plm_gradient(t, plm_section_of(&t->plan, "type_embd"));
+	b->rows = t->model.config.layers;
 	PLM_TRY(plm_parallel(t->threads, b->m->chunks, embed_chunk, b, t->options.hook, err));
 	if (t->options.word_vectors)
 		snprintf(norm, sizeof(norm), "blk.%" PRId32 ".ff_norm", t->base_config.layers - 1);
 	add_norms(b, 0, norm);
+	return PLM_OK;
+}
+
+static PlmStatus
+embedding_tables(Backward *b, PlmError *err)
+{
+	PlmTrainer *t = b->t;
+	int64_t		C = t->model.config.width;
+
+	b->column_step = 64;
+	b->dword = plm_gradient(t, plm_section_of(&t->plan, "tok_embd"));
+	b->dposition = plm_gradient(t, plm_section_of(&t->plan, "pos_embd"));
+	b->dtype = plm_gradient(t, plm_section_of(&t->plan, "type_embd"));
 	return plm_parallel(t->threads, (C + b->column_step - 1) / b->column_step, embed_columns, b, t->options.hook, err);
 }
 
@@ -205,12 +223,16 @@ layers(Backward *b, PlmError *err)
 
 	for (int32_t l = t->model.config.layers - 1; l >= t->first_layer; l--)
 	{
-		b->layer = l;
+		b->layer = b->rows = l;
 		b->input = l > t->first_layer || t->embeddings_train;
 		PLM_TRY(plm_parallel(t->threads, b->m->chunks, block_chunk, b, t->options.hook, err));
 		PLM_TRY(block_weights(b, err));
 	}
-	return t->embeddings_train ? embeddings(b, err) : PLM_OK;
+	if (t->embeddings_train)
+		PLM_TRY(embeddings(b, err));
+	if (t->waiting != NULL)
+		PLM_TRY(plm_clip(t, b->m, err));
+	return t->embeddings_train ? embedding_tables(b, err) : PLM_OK;
 }
 
 PlmStatus

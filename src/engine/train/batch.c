@@ -96,6 +96,7 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 {
 	int64_t		longest = 0;
 	int64_t		most;
+	int64_t		texts;
 	int64_t		example = 0;	/* first text of the example at hand */
 	bool		full;
 
@@ -108,8 +109,7 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 	}
 	x->tokens = x->at[x->n];
 	plm_space_plan(t, longest, &most, &full);
-	if (x->training && plm_private(t))
-		most = 0;				/* each example by itself */
+	texts = plm_private(t) ? plm_space_texts(most) : most;
 	x->micros = 0;
 	x->micro[0] = 0;
 	for (int64_t s = 1; s <= x->n; s++)
@@ -117,7 +117,7 @@ plm_texts_cut(PlmTrainer *t, PlmTexts *x, PlmError *err)
 		if (s < x->n && x->owner[s] == x->owner[example])
 			continue;
 		/* An example that would make the micro-batch too large begins the next one. */
-		if (x->at[s] - x->at[x->micro[x->micros]] > most && example > x->micro[x->micros])
+		if ((x->at[s] - x->at[x->micro[x->micros]] > most || s - x->micro[x->micros] > texts) && example > x->micro[x->micros])
 			x->micro[++x->micros] = example;
 		example = s;
 	}

@@ -9,7 +9,8 @@
  *     pass.c       encoder forward of a micro-batch, chunks in parallel; what the backward needs stays on the tape
  *     objective_*  from hidden states (or embeddings of all texts) to the loss and its gradient there
  *     backward.c   the gradient back through the blocks; each linear's weight gradient as one product (products.c)
- *     private.c    in a private run: each example's gradient clipped, their sum, noise
+ *     clip.c       in a private run: the norm of each example's gradient, and all that it adds to the sum scaled by it
+ *     private.c    in a private run: which examples are drawn, noise
  *     adam.c       norm, clipping, update
  *     weights.c    the updated weights packed again for the next forward
  *
@@ -99,6 +100,9 @@ typedef struct PlmChunk
 {
 	PlmBatch	batch;
 	int64_t		first;			/* token of the micro-batch */
+	int64_t		first_text;		/* of the micro-batch */
+	uint64_t	dropout_seed;
+	int64_t		dropout_token, dropout_text;	/* as what its first ones count there */
 } PlmChunk;
 
 /* Consecutive texts, laid end to end and cut into chunks; hidden states and their gradient. */
@@ -108,8 +112,6 @@ typedef struct PlmMicro
 	int64_t		first;			/* text of the step */
 	int64_t		n;				/* texts */
 	int64_t		first_token;	/* token of the step */
-	uint64_t	dropout_seed;
-	int64_t		dropout_token, dropout_text;	/* as what its first ones count there */
 	PlmBatch	batch;			/* all of it */
 	int64_t		chunks;
 	PlmChunk   *chunk;
@@ -164,17 +166,13 @@ typedef struct PlmSpace
 	PlmBlockTape *blocks;		/* (L) */
 	float	   *last;			/* (T,C) */
 	float	   *dx;				/* (T,C) */
-	float	   *dff_sum;		/* (T,C) gradient at what ff_down gave */
-	float	   *dattn_sum;		/* (T,C) gradient at what attn_out gave */
-	float	   *dup;			/* (T,F) */
-	float	   *mid;			/* (T,C) the state between the sub-layers, again */
-	float	   *dqkv;			/* (T,3C) */
-	float	   *norms;			/* (chunks,4,C) gradients of norms, one set for each chunk */
+	PlmBackRows *back;			/* (L+1) of each block and of the embeddings, all the same unless the run is private; norms: (chunks,4,C) */
 	int			n_spaces;
 	PlmWorkspace *spaces;
 } PlmSpace;
 
 typedef struct PlmObjectiveCode PlmObjectiveCode;
+typedef struct PlmWaiting PlmWaiting;
 
 #define PIECE_FLOATS 65536		/* that are worked on between two polls */
 
@@ -236,7 +234,7 @@ struct PlmTrainer
 	bool		undone;			/* the last one was taken back */
 	double		update_rate, update_scale;
 	double		noise;			/* of a private run, in clipping norms */
-	float	   *clipped;		/* (n_trained) sum of its examples' clipped gradients; NULL: it is not private */
+	PlmWaiting *waiting;		/* what a private micro-batch is to add to g once its examples' norms are known; else NULL */
 
 	int64_t		most_tokens;	/* of a micro-batch, at the most */
 	bool		forget;			/* never keep a tape for each layer; for tests of what a memory limit leads to */
@@ -293,6 +291,8 @@ void		plm_share_limit(PlmTrainer *t, PlmArena *arena);
 /* Tokens of the largest micro-batch, without a limit on memory. */
 int64_t		plm_space_most(const PlmTrainer *t);
 void		plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full);
+/* Most texts of a private micro-batch of so many tokens: each is a chunk, and has gradients of norms. */
+int64_t		plm_space_texts(int64_t tokens);
 /* Memory for the micro-batches of these texts. */
 PlmStatus	plm_space_fit(PlmTrainer *t, const PlmTexts *texts, PlmError *err);
 PlmWorkspace *plm_space_borrow(PlmTrainer *t);
@@ -304,6 +304,8 @@ void		plm_space_return(PlmWorkspace *ws);
 PlmStatus	plm_micro_lay(PlmTrainer *t, const PlmTexts *texts, int64_t i, PlmMicro *micro, PlmError *err);
 /* Hidden states.  tape: keep what the backward needs. */
 PlmStatus	plm_micro_forward(PlmTrainer *t, PlmMicro *micro, bool tape, PlmError *err);
+/* Dropout of vectors (n,width) of the micro-batch's texts, in stream number `use` of its chunks' dropout. */
+void		plm_micro_drop(const PlmTrainer *t, const PlmMicro *micro, int64_t width, uint64_t use, float *x);
 /* From micro->dhidden to t->g, after plm_micro_forward() with a tape. */
 PlmStatus	plm_micro_backward(PlmTrainer *t, PlmMicro *micro, PlmError *err);
 
@@ -316,13 +318,16 @@ PlmTape		plm_chunk_tape(const PlmTrainer *t, const PlmMicro *micro, int64_t chun
 typedef struct PlmProduct
 {
 	int64_t		rows, n, k;
-	const float *dy;
+	float	   *dy;				/* an example's are scaled when it is clipped */
 	int64_t		lddy;
 	const float *x;
 	int64_t		ldx;
 	float	   *dw, *db;
+	int64_t		section;		/* of the weight */
+	bool		of_tokens;		/* a row for each token; else for each text */
 } PlmProduct;
 
+/* In a private micro-batch they wait for plm_clip(): dy and x must last until then. */
 PlmStatus	plm_products(PlmTrainer *t, const PlmProduct *products, int n, PlmError *err);
 
 /* plm_gemm() in parallel by blocks of rows of c. */
@@ -377,6 +382,8 @@ PlmStatus	plm_weights_pack(PlmTrainer *t, PlmError *err);
 const float *plm_weights_merged(PlmTrainer *t, const float *w, int64_t section);
 /* Gradients of adapters from those of the weights that they change. */
 PlmStatus	plm_adapters_gradient(PlmTrainer *t, PlmError *err);
+/* The adapter of a section's weight, or NULL. */
+const PlmAdapter *plm_adapter_of(const PlmTrainer *t, int64_t section);
 
 /* ---- adam.c ---- */
 
@@ -414,12 +421,20 @@ PlmStatus	plm_private_open(PlmTrainer *t, PlmError *err);
 double		plm_private_rate(const PlmTrainer *t);
 /* Numbers of the examples of the step that comes next, ascending, into drawn unless it is NULL; their number, which may be 0. */
 PlmStatus	plm_private_draw(const PlmTrainer *t, int64_t *drawn, int64_t *count, PlmError *err);
-/* The sum begins; one example's gradient, in t->g, is clipped and added; the sum with noise becomes t->g. */
-PlmStatus	plm_private_begin(PlmTrainer *t, PlmError *err);
-PlmStatus	plm_private_add(PlmTrainer *t, PlmError *err);
+/* From the sum of clipped gradients in t->g to the step's gradient: noise, and the divisor. */
 PlmStatus	plm_private_end(PlmTrainer *t, PlmError *err);
 /* Block `number` of a stream of ChaCha20. */
 void		plm_secret_block(const uint32_t key[8], uint64_t stream, uint64_t number, uint32_t out[16]);
+
+/* ---- clip.c ---- */
+
+/* What reaches t->g waits from here on: products, and rows that are added up. */
+PlmStatus	plm_clip_begin(PlmTrainer *t, PlmError *err);
+void		plm_clip_products(PlmTrainer *t, const PlmProduct *products, int n);
+/* rows: (chunks,C) at the distance `stride`, whose sum is added to `to`. */
+void		plm_clip_rows(PlmTrainer *t, float *rows, int64_t stride, float *to);
+/* The norm of each text's gradient, dx being that at the sum of its embeddings if those train; what waited is scaled by it and added. */
+PlmStatus	plm_clip(PlmTrainer *t, PlmMicro *micro, PlmError *err);
 
 /* ---- metrics.c ---- */
 

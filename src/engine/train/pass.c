@@ -40,7 +40,7 @@ add_chunk(PlmSpace *s, PlmMicro *m, int64_t first, int64_t end)
 	int64_t	   *offsets = s->chunk_offsets + first + m->chunks;
 	PlmChunk   *c = &m->chunk[m->chunks++];
 
-	*c = (PlmChunk) {.first = s->offsets[first]};
+	*c = (PlmChunk) {.first = s->offsets[first], .first_text = first};
 	for (int64_t i = first; i <= end; i++)
 		offsets[i - first] = s->offsets[i] - c->first;
 	for (int64_t i = first; i < end; i++)
@@ -53,9 +53,27 @@ add_chunk(PlmSpace *s, PlmMicro *m, int64_t first, int64_t end)
 	c->batch.types = s->types + c->first;
 }
 
+/*
+ * Which numbers drop out goes by their place in the step; in a private step by the example's own tokens, since its gradient must
+ * not depend on which others are drawn: each of theirs would change when one example more is.
+ */
 static void
-cut_chunks(PlmSpace *s, PlmMicro *m)
+settle_dropout(const PlmTrainer *t, const PlmMicro *m, PlmChunk *c)
 {
+	c->dropout_seed = m->texts->seed;
+	c->dropout_token = m->first_token + c->first;
+	c->dropout_text = m->first + c->first_text;
+	if (!plm_private(t))
+		return;
+	c->dropout_seed = plm_checksum(c->batch.ids, (size_t) c->batch.tokens * sizeof(int32_t), m->texts->seed);
+	c->dropout_token = c->dropout_text = 0;
+}
+
+/* In a private step each text is a chunk: its numbers depend on no other. */
+static void
+cut_chunks(const PlmTrainer *t, PlmSpace *s, PlmMicro *m)
+{
+	int64_t		texts = plm_private(t) && m->texts->training ? 1 : PLM_CHUNK_TEXTS;
 	int64_t		most = m->batch.tokens / 8;
 	int64_t		first = 0;
 
@@ -65,27 +83,24 @@ cut_chunks(PlmSpace *s, PlmMicro *m)
 		most = CHUNK_TOKENS;
 	for (int64_t i = 1; i <= m->n; i++)
 	{
-		if (i < m->n && i - first < PLM_CHUNK_TEXTS && s->offsets[i + 1] - s->offsets[first] <= most)
+		if (i < m->n && i - first < texts && s->offsets[i + 1] - s->offsets[first] <= most)
 			continue;
 		add_chunk(s, m, first, i);
+		settle_dropout(t, m, &m->chunk[m->chunks - 1]);
 		first = i;
 	}
 }
 
-/*
- * Which numbers drop out goes by their place in the step; in a private step by the example's own tokens, since its gradient must
- * not depend on which others are drawn: each of theirs would change when one example more is.
- */
-static void
-settle_dropout(const PlmTrainer *t, PlmMicro *m)
+void
+plm_micro_drop(const PlmTrainer *t, const PlmMicro *m, int64_t width, uint64_t use, float *x)
 {
-	m->dropout_seed = m->texts->seed;
-	m->dropout_token = m->first_token;
-	m->dropout_text = m->first;
-	if (!plm_private(t))
-		return;
-	m->dropout_seed = plm_checksum(m->batch.ids, (size_t) m->batch.tokens * sizeof(int32_t), m->texts->seed);
-	m->dropout_token = m->dropout_text = 0;
+	for (int64_t i = 0; m->texts->training && i < m->chunks; i++)
+	{
+		const PlmChunk *c = &m->chunk[i];
+
+		plm_dropout(x + c->first_text * width, c->batch.texts * width, t->options.dropout,
+					plm_stream(c->dropout_seed, PLM_STREAM_DROPOUT, use), (uint64_t) (c->dropout_text * width));
+	}
 }
 
 PlmStatus
@@ -100,8 +115,7 @@ plm_micro_lay(PlmTrainer *t, const PlmTexts *texts, int64_t i, PlmMicro *m, PlmE
 	if (texts->at[texts->micro[i + 1]] - m->first_token > s->tokens || m->n > s->texts)
 		return plm_fail(err, PLM_EINTERNAL, 0, "a micro-batch is larger than its memory");
 	lay_texts(s, m);
-	settle_dropout(t, m);
-	cut_chunks(s, m);
+	cut_chunks(t, s, m);
 	return PLM_OK;
 }
 
@@ -133,7 +147,7 @@ plm_chunk_tape(const PlmTrainer *t, const PlmMicro *m, int64_t chunk, bool input
 	return (PlmTape) {
 		.blocks = blocks, .last = s->last + row * t->model.config.width,
 		.dropout = m->texts->training ? t->options.dropout : 0,
-		.seed = plm_stream(m->dropout_seed, PLM_STREAM_DROPOUT, 0), .first = (uint64_t) (m->dropout_token + row)
+		.seed = plm_stream(m->chunk[chunk].dropout_seed, PLM_STREAM_DROPOUT, 0), .first = (uint64_t) m->chunk[chunk].dropout_token
 	};
 }
 

@@ -3,9 +3,9 @@
  *
  *     g = (sum over drawn examples of min(1, clip / |g_i|) g_i + noise clip N(0, 1)) / batch
  *
- * Each example is drawn by itself with probability batch / rows, and is a micro-batch by itself.  The divisor is the expected
- * number of them, not the drawn one, which would tell of the draw.  Nothing of an example's gradient, dropout neither, depends on
- * the others that are drawn (pass.c), so that one of them moves the sum by clip at most.  How much noise: privacy.c.
+ * Each example is drawn by itself with probability batch / rows.  The divisor is the expected number of them, not the drawn one,
+ * which would tell of the draw.  Nothing of an example's gradient, dropout neither, depends on the others that are drawn (pass.c),
+ * so that one of them, clipped (clip.c), moves the sum by clip at most.  How much noise: privacy.c.
  *
  * Who knows the draws and the noise can take them away again, so they come from ChaCha20 (Bernstein 2008) under a key of 256 bits
  * that the host draws from the system's strong random and that only the run's state holds.  Counter-based: the same bits for any
@@ -141,8 +141,7 @@ plm_private_open(PlmTrainer *t, PlmError *err)
 				 o->privacy_delta, t->steps);
 		return plm_hint(err, "Usual values are an epsilon from 1 to 10 and a delta of a tenth of 1 / rows.");
 	}
-	plm_share_limit(t, &t->arena);
-	return plm_take_zeroed(t, t->n_trained, &t->clipped, err);
+	return PLM_OK;
 }
 
 PlmPrivacy
@@ -156,57 +155,6 @@ plm_trainer_privacy(const PlmTrainer *t)
 		.epsilon = plm_privacy_spent(t->noise, plm_private_rate(t), t->at_step, o->privacy_delta), .delta = o->privacy_delta,
 		.noise = t->noise, .clip = o->privacy_clip, .rate = plm_private_rate(t)
 	};
-}
-
-/* ---- the sum ---- */
-
-typedef struct Adding
-{
-	PlmTrainer *t;
-	bool		begin;			/* with nothing */
-	float		scale;			/* of the example */
-} Adding;
-
-static PlmStatus
-piece_add(void *arg, int64_t piece, PlmWorker *worker, PlmError *err)
-{
-	const Adding *a = arg;
-	const PlmPiece *p = &a->t->pieces[piece];
-	const float *g = a->t->g + p->g;
-	float	   *sum = a->t->clipped + p->g;
-
-	if (plm_stopped(worker))
-		return plm_cancelled(err);
-	if (a->begin)
-		memset(sum, 0, (size_t) p->n * sizeof(float));
-	else
-		for (int64_t i = 0; i < p->n; i++)
-			sum[i] += a->scale * g[i];
-	return PLM_OK;
-}
-
-PlmStatus
-plm_private_begin(PlmTrainer *t, PlmError *err)
-{
-	Adding		a = {.t = t, .begin = true};
-
-	return plm_parallel(t->threads, t->n_pieces, piece_add, &a, t->options.hook, err);
-}
-
-PlmStatus
-plm_private_add(PlmTrainer *t, PlmError *err)
-{
-	/* What rounding to floats may add to a norm is taken off it beforehand. */
-	double		most = t->options.privacy_clip * (1 - 1e-6);
-	double		norm;
-	Adding		a = {.t = t};
-
-	PLM_TRY(plm_adapters_gradient(t, err));
-	PLM_TRY(plm_gradient_norm(t, &norm, err));
-	if (!isfinite(norm))
-		return plm_fail(err, PLM_ENUMERIC, 0, "the norm of an example's gradient of step %" PRId64 " is %g", t->at_step + 1, norm);
-	a.scale = (float) (norm > most ? most / norm : 1);
-	return plm_parallel(t->threads, t->n_pieces, piece_add, &a, t->options.hook, err);
 }
 
 /* ---- noise ---- */
@@ -242,7 +190,7 @@ piece_noise(void *arg, int64_t piece, PlmWorker *worker, PlmError *err)
 	{
 		if (i == p->g || i % NORMALS == 0)
 			normals(t, i / NORMALS, z);
-		t->g[i] = (float) ((t->clipped[i] + deviation * z[i % NORMALS]) / t->options.batch);
+		t->g[i] = (float) ((t->g[i] + deviation * z[i % NORMALS]) / t->options.batch);
 	}
 	return PLM_OK;
 }

@@ -62,6 +62,11 @@ plm_products(PlmTrainer *t, const PlmProduct *products, int n, PlmError *err)
 	Job			job = {products, n};
 	int64_t		parts = 0;
 
+	if (t->waiting != NULL)
+	{
+		plm_clip_products(t, products, n);
+		return PLM_OK;
+	}
 	for (int i = 0; i < n; i++)
 		parts += parts_of(&products[i]);
 	return plm_parallel(t->threads, parts, product_part, &job, t->options.hook, err);
@@ -156,7 +161,7 @@ plm_affine_backward(PlmTrainer *t, const PlmAffine *a, int64_t rows, const float
 {
 	int64_t		n = a->l->w.n;
 	int64_t		k = a->l->w.k;
-	PlmProduct	product = {rows, n, k, dy, n, x, k, plm_gradient(t, a->section_w), plm_gradient(t, a->section_b)};
+	PlmProduct	product = {rows, n, k, dy, n, x, k, plm_gradient(t, a->section_w), plm_gradient(t, a->section_b), a->section_w, false};
 
 	for (int64_t r = 0; a->act != PLM_ACT_NONE && r < rows; r++)
 		plm_activate_backward(a->act, z + r * n, dy + r * n, n);

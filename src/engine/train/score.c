@@ -20,9 +20,7 @@ plm_score_forward(PlmTrainer *t, const PlmMicro *m, PlmScored *s, PlmError *err)
 	plm_gather_first(&m->batch, C, m->hidden, s->first);
 	PLM_TRY(plm_affine_forward(t, &t->classifier_dense, m->n, s->first, s->z, err));
 	plm_affine_activate(&t->classifier_dense, m->n, s->z, s->dense);
-	if (m->texts->training)
-		plm_dropout(s->dense, m->n * C, t->options.dropout, plm_stream(m->dropout_seed, PLM_STREAM_DROPOUT, 1),
-					(uint64_t) (m->dropout_text * C));
+	plm_micro_drop(t, m, C, 1, s->dense);
 	return plm_affine_forward(t, &t->classifier, m->n, s->dense, s->logits, err);
 }
 
@@ -36,9 +34,7 @@ plm_score_backward(PlmTrainer *t, PlmMicro *m, const PlmScored *s, float *dlogit
 	PLM_TRY(plm_take(&t->step, m->n * C, sizeof(float), &dense, err));
 	PLM_TRY(plm_take(&t->step, m->n * C, sizeof(float), &first, err));
 	PLM_TRY(plm_affine_backward(t, &t->classifier, m->n, s->dense, NULL, dlogits, dense, err));
-	if (m->texts->training)
-		plm_dropout(dense, m->n * C, t->options.dropout, plm_stream(m->dropout_seed, PLM_STREAM_DROPOUT, 1),
-					(uint64_t) (m->dropout_text * C));
+	plm_micro_drop(t, m, C, 1, dense);
 	PLM_TRY(plm_affine_backward(t, &t->classifier_dense, m->n, s->first, s->z, dense, first, err));
 	for (int64_t b = 0; b < m->n; b++)
 		plm_add_to(m->dhidden + m->batch.offsets[b] * C, first + b * C, C);

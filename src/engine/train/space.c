@@ -9,7 +9,21 @@
 
 #define MICRO_TOKENS 4096		/* rows enough for full speed */
 #define TAPE_BYTES ((int64_t) 512 << 20)	/* of a step on embeddings: one that fits needs no forward twice */
+#define PRIVATE_TEXT_TOKENS 16	/* of a text in a private micro-batch, at the least, in the mean */
 #define FULL_TOKENS 512			/* with room for fewer under a full tape, forwards are computed again instead */
+
+/* Blocks, and the embeddings, whose rows on the way back are kept until all norms are known; one set serves all when none need be. */
+static int64_t
+back_sets(const PlmTrainer *t)
+{
+	return plm_private(t) ? t->model.config.layers - t->first_layer + t->embeddings_train : 1;
+}
+
+int64_t
+plm_space_texts(int64_t tokens)
+{
+	return tokens / PRIVATE_TEXT_TOKENS + 1;
+}
 
 /* Floats that each token takes. */
 static int64_t
@@ -20,8 +34,10 @@ token_floats(const PlmTrainer *t, bool full)
 	int64_t		L = plm_tapes(t);
 	int64_t		tape = 6 * C + F + 4;
 
+	int64_t		norms = plm_private(t) ? 4 * C / PRIVATE_TEXT_TOKENS : 8 * C / 64;
+
 	/* Inputs and the last state, the tapes, what is on its way back, ids. */
-	return (L + 1) * C + (full ? L : 1) * tape + 7 * C + F + 8 * C / 64 + 8;
+	return (L + 1) * C + (full ? L : 1) * tape + C + back_sets(t) * (6 * C + F + norms) + 8;
 }
 
 int64_t
@@ -41,11 +57,12 @@ plm_space_plan(const PlmTrainer *t, int64_t longest, int64_t *tokens, bool *full
 	int64_t		room = limit > held ? (int64_t) ((limit - held) / 8 * 7 / sizeof(float)) : 0;
 
 	*tokens = t->most_tokens;
-	*full = !t->forget;
+	/* What an example's clipping scales is there for all blocks at once. */
+	*full = !t->forget || plm_private(t);
 	if (limit == 0)
 		return;
 	*tokens = room / (token_floats(t, true) + vocabulary);
-	if (*tokens < FULL_TOKENS || *tokens < longest)
+	if (!plm_private(t) && (*tokens < FULL_TOKENS || *tokens < longest))
 	{
 		*full = false;
 		*tokens = room / (token_floats(t, false) + vocabulary);
@@ -98,24 +115,47 @@ backward_scratch(const PlmTrainer *t, int64_t longest)
 }
 
 static PlmStatus
+carve_back(PlmTrainer *t, PlmSpace *s, int64_t chunks, PlmError *err)
+{
+	int64_t		C = t->model.config.width;
+	int32_t		L = t->model.config.layers;
+	PlmBackRows *last = NULL;
+
+	PLM_TRY(plm_take(&s->arena, L + 1, sizeof(PlmBackRows), &s->back, err));
+	for (int32_t l = 0; l <= L; l++)
+	{
+		PlmBackRows *b = &s->back[l];
+
+		*b = (PlmBackRows) {.dx = s->dx};
+		if (last != NULL && !plm_private(t))
+			*b = *last;
+		if ((last != NULL && !plm_private(t)) || (l < L ? l < t->first_layer : last != NULL && !t->embeddings_train))
+			continue;
+		PLM_TRY(floats(s, C, &b->dff_sum, err));
+		PLM_TRY(floats(s, C, &b->dattn_sum, err));
+		PLM_TRY(floats(s, t->model.config.ff, &b->dup, err));
+		PLM_TRY(floats(s, C, &b->mid, err));
+		PLM_TRY(floats(s, 3 * C, &b->dqkv, err));
+		PLM_TRY(plm_take(&s->arena, chunks * 4 * C, sizeof(float), &b->norms, err));
+		last = b;
+	}
+	return PLM_OK;
+}
+
+static PlmStatus
 carve(PlmTrainer *t, PlmSpace *s, PlmError *err)
 {
 	int64_t		C = t->model.config.width;
-	int64_t		chunks = s->tokens / 64 + 2;
+	int64_t		chunks = plm_private(t) ? s->texts : s->tokens / 64 + 2;
 
 	PLM_TRY(plm_take(&s->arena, s->tokens, sizeof(int32_t), &s->ids, err));
 	PLM_TRY(plm_take(&s->arena, s->tokens, sizeof(int32_t), &s->types, err));
 	PLM_TRY(plm_take(&s->arena, s->texts + 1, sizeof(int64_t), &s->offsets, err));
 	PLM_TRY(plm_take(&s->arena, s->texts + chunks, sizeof(int64_t), &s->chunk_offsets, err));
 	PLM_TRY(plm_take(&s->arena, chunks, sizeof(PlmChunk), &s->chunk, err));
-	PLM_TRY(plm_take(&s->arena, chunks * 4 * C, sizeof(float), &s->norms, err));
 	PLM_TRY(carve_tape(t, s, err));
 	PLM_TRY(floats(s, C, &s->dx, err));
-	PLM_TRY(floats(s, C, &s->dff_sum, err));
-	PLM_TRY(floats(s, C, &s->dattn_sum, err));
-	PLM_TRY(floats(s, t->model.config.ff, &s->dup, err));
-	PLM_TRY(floats(s, C, &s->mid, err));
-	PLM_TRY(floats(s, 3 * C, &s->dqkv, err));
+	PLM_TRY(carve_back(t, s, chunks, err));
 	s->n_spaces = t->threads;
 	PLM_TRY(plm_take(&s->arena, s->n_spaces, sizeof(PlmWorkspace), &s->spaces, err));
 	for (int i = 0; i < s->n_spaces; i++)

@@ -143,6 +143,7 @@ plm_trainer_ready(PlmTrainer *t, PlmError *err)
 {
 	PlmMark		empty = {NULL, 0};
 
+	t->waiting = NULL;
 	plm_arena_rewind(&t->step, empty);
 	plm_share_limit(t, &t->step);
 	PLM_TRY(plm_update_finish(t, err));
@@ -175,6 +176,8 @@ micro_gradient(PlmTrainer *t, const PlmTexts *texts, int64_t i, double *loss, Pl
 	PLM_TRY(plm_micro_lay(t, texts, i, &m, err));
 	PLM_TRY(plm_micro_forward(t, &m, true, err));
 	begin_gradient(t, &m);
+	if (plm_private(t))
+		PLM_TRY(plm_clip_begin(t, err));
 	PLM_TRY(t->code->hidden_loss(t, &m, &share, err));
 	*loss += share;
 	PLM_TRY(plm_micro_backward(t, &m, err));
@@ -191,17 +194,12 @@ hidden_gradient(PlmTrainer *t, const PlmTexts *texts, double *loss, PlmError *er
 	return PLM_OK;
 }
 
-/* Of a private step: each example's gradient by itself, clipped, then the noise.  The loss is told as it is, without noise. */
+/* Of a private step: the sum of clipped gradients, then the noise.  The loss is told as it is, without noise. */
 static PlmStatus
 private_gradient(PlmTrainer *t, const PlmTexts *texts, double *loss, PlmError *err)
 {
-	PLM_TRY(plm_private_begin(t, err));
-	for (int64_t i = 0; i < texts->micros; i++)
-	{
-		PLM_TRY(plm_gradient_zero(t, err));
-		PLM_TRY(micro_gradient(t, texts, i, loss, err));
-		PLM_TRY(plm_private_add(t, err));
-	}
+	PLM_TRY(hidden_gradient(t, texts, loss, err));
+	PLM_TRY(plm_adapters_gradient(t, err));
 	*loss = texts->examples > 0 ? *loss / (double) texts->examples : 0;
 	return plm_private_end(t, err);
 }

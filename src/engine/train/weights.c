@@ -453,8 +453,8 @@ plm_weights_open(PlmTrainer *t, const PlmTrainBase *base, PlmError *err)
 
 /* ---- packing ---- */
 
-static const PlmAdapter *
-adapter_of(const PlmTrainer *t, int64_t section)
+const PlmAdapter *
+plm_adapter_of(const PlmTrainer *t, int64_t section)
 {
 	for (int64_t i = 0; i < t->n_adapters; i++)
 		if (t->adapters[i].section == section)
@@ -465,7 +465,7 @@ adapter_of(const PlmTrainer *t, int64_t section)
 const float *
 plm_weights_merged(PlmTrainer *t, const float *w, int64_t section)
 {
-	const PlmAdapter *a = adapter_of(t, section);
+	const PlmAdapter *a = plm_adapter_of(t, section);
 	int64_t		r = t->options.lora_rank;
 
 	if (a == NULL)
@@ -493,7 +493,7 @@ pack_task(void *arg, int64_t i, PlmWorker *worker, PlmError *err)
 
 	if (plm_stopped(worker))
 		return plm_cancelled(err);
-	if (t->plan.sections[i].packed && adapter_of(t, i) == NULL)
+	if (t->plan.sections[i].packed && plm_adapter_of(t, i) == NULL)
 		pack_section(t, i, t->w + t->at[i]);
 	return PLM_OK;
 }
