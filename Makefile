@@ -14,7 +14,7 @@
 #   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort; similarity() of all rows
 #   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines, and what int8 costs
 #   make evaluate-reasons  are explanations complete, true to the model, and cheap? on public data, REASONS_PAIRS (500) texts of each task
-#   make evaluate-privacy  what a private training costs, on public data: PRIVACY_ROWS (20000) reviews at epsilon 3
+#   make evaluate-privacy  what a private training costs, on public data: PRIVACY_ROWS (all) reviews at epsilon 3
 #   make evaluate-forget  can it be told of a forgotten visitor's rows that a model had learnt from them? on public data
 #   make model       a small model of public texts alone, by sql/model: vocabulary, pretraining, tuning, card; stop it, call it again
 #   make teach       what fine-tuning is worth on public data: sentences, a catalogue, the next item, reviews; hours

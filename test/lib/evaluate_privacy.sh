@@ -1,5 +1,5 @@
 #!/bin/sh
-# "make evaluate-privacy": what a private training costs in accuracy and in time.  PRIVACY_ROWS (20000) reviews are trained on.
+# "make evaluate-privacy": what a private training costs in accuracy and in time.  PRIVACY_ROWS (50000, all of them) reviews are trained on.
 set -eu
 . "$(dirname "$0")/cluster.sh"
 . "$(dirname "$0")/on_data.sh"
