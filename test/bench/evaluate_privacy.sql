@@ -31,7 +31,8 @@ TRUNCATE line;
 CREATE TABLE public_text AS
 	SELECT text FROM opinion WHERE length(text) >= 8
 	UNION SELECT btrim(s) FROM line, regexp_split_to_table(line, '(?<=[。！？])') AS s
-	WHERE length(btrim(s)) >= 8 AND NOT EXISTS (SELECT FROM review AS r WHERE r.text IN (line, btrim(s)));
+	WHERE length(btrim(s)) >= 8
+	EXCEPT SELECT text FROM review;
 
 \echo the base: words, their vectors, what was thought of books
 CALL product_llm.train_tokenizer('public-words', 'SELECT text FROM public_text', 16000, '{"cjk_pieces": true, "alphabet": 4000}');
