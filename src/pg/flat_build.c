@@ -2,8 +2,8 @@
  * flat_build.c -- CREATE INDEX of the exact index, by one process or several: see flat.h.
  *
  * Every process reads its part of the table, codes rows onto a page of its own of each kind, and adds a page to the index when it is
- * full; several at a time, for the sake of the others, who wait meanwhile.  What is left on pages that are not full the leader puts together, so that an index has as many pages as one process would
- * have filled; only their order differs.
+ * full; several at a time, for the sake of the others, who wait meanwhile.  What is left on pages that are not full the leader puts
+ * together, so that an index has as many pages as one process would have filled; only their order differs.
  */
 #include "flat.h"
 

@@ -434,20 +434,28 @@ require_rows(const PlmExamples *examples, const char *what)
 				 errhint("Run the query by itself to see what it yields; option \"validation\" says which share is held out.")));
 }
 
+static void
+note_query(PlmpgTrainRun *run, const PlmpgQuerySpec *spec, const char *query, List **names)
+{
+	bool		more;
+
+	if (query == NULL)
+		return;
+	*names = list_concat(*names, plmpg_query_reads(spec, query, &more));
+	run->reads_more = run->reads_more || more;
+}
+
 /* What the queries read, for those who ask later which models have seen a table. */
 static void
 note_reads(PlmpgTrainRun *run)
 {
-	bool		more = false;
-	List	   *names = plmpg_query_reads(plmpg_train_spec(run->objective, false), run->query, &run->reads_more);
+	List	   *names = NIL;
 	MemoryContext old;
 
-	if (run->settings.validation_query != NULL)
-		names = list_concat(names, plmpg_query_reads(plmpg_train_spec(run->objective, true), run->settings.validation_query, &more));
-	run->reads_more = run->reads_more || more;
-	if (run->settings.canaries != NULL)
-		names = list_concat(names, plmpg_query_reads(&plmpg_canaries_spec, run->settings.canaries, &more));
-	run->reads_more = run->reads_more || more;
+	run->reads_more = false;
+	note_query(run, plmpg_train_spec(run->objective, false), run->query, &names);
+	note_query(run, plmpg_train_spec(run->objective, true), run->settings.validation_query, &names);
+	note_query(run, &plmpg_canaries_spec, run->settings.canaries, &names);
 	old = MemoryContextSwitchTo(run->context);
 	run->reads = plmpg_reads_array(names);
 	MemoryContextSwitchTo(old);
