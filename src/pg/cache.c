@@ -25,9 +25,17 @@ static uint64 generation = 1;
 static uint64 generation_at_end;	/* when the last transaction ended */
 static Oid	model_relid;		/* InvalidOid: not known, then every invalidation counts */
 
-/* Packed files that a drop in this transaction may leave without a row: PlmpgRow *, in TopTransactionContext. */
-static List *dropped;
-static List *to_unlink;			/* their paths, decided before commit */
+/* A packed file that this transaction may leave without a row, in TopTransactionContext. */
+typedef struct Doubtful
+{
+	PlmPrecision precision;
+	unsigned char sha256[PLM_KEY_BYTES];
+	bool		made;			/* no row had that content before this transaction */
+	char	   *path;
+} Doubtful;
+
+static List *doubtful;			/* Doubtful * */
+static List *to_unlink;			/* paths, decided before commit */
 
 /* ---- one mapping ---- */
 
@@ -76,9 +84,24 @@ plmpg_mappings(void)
 
 /* ---- the end of a transaction ---- */
 
+static bool
+any_row_has(List *rows, const unsigned char sha256[PLM_KEY_BYTES], PlmPrecision precision)
+{
+	ListCell   *cell;
+
+	foreach(cell, rows)
+	{
+		PlmpgRow   *r = lfirst(cell);
+
+		if (r->precision == precision && memcmp(r->sha256, sha256, PLM_KEY_BYTES) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Which files of dropped models has no row left?  Asked before commit, when savepoints have been decided and
- * the catalog can still be read.
+ * Which files has no row left?  Asked before commit, when savepoints have been decided and the catalog can still
+ * be read.
  */
 static void
 decide_unlinks(void)
@@ -86,26 +109,33 @@ decide_unlinks(void)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	List	   *rows = NIL;
 	ListCell   *cell;
-	ListCell   *other;
 
 	/* The same transaction may have dropped the extension. */
 	if (plmpg_store_exists())
 		rows = plmpg_catalog_rows(GetLatestSnapshot(), INT_MAX);
-	foreach(cell, dropped)
+	foreach(cell, doubtful)
 	{
-		PlmpgRow   *row = lfirst(cell);
-		bool		used = false;
+		Doubtful   *d = lfirst(cell);
 
-		foreach(other, rows)
-		{
-			PlmpgRow   *r = lfirst(other);
-
-			used |= r->precision == row->precision && memcmp(r->sha256, row->sha256, PLM_KEY_BYTES) == 0;
-		}
-		if (!used)
-			to_unlink = lappend(to_unlink, plmpg_packfile_path(row));
+		if (!any_row_has(rows, d->sha256, d->precision))
+			to_unlink = lappend(to_unlink, d->path);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/* What was dropped is there again, what was made is not. */
+static void
+unlink_made(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, doubtful)
+	{
+		Doubtful   *d = lfirst(cell);
+
+		if (d->made)
+			plmpg_packfile_unlink(d->path);
+	}
 }
 
 static void
@@ -113,7 +143,7 @@ transaction_event(XactEvent event, void *arg)
 {
 	ListCell   *cell;
 
-	if (event == XACT_EVENT_PRE_COMMIT && dropped != NIL)
+	if (event == XACT_EVENT_PRE_COMMIT && doubtful != NIL)
 		decide_unlinks();
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		return;
@@ -121,7 +151,9 @@ transaction_event(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT)
 		foreach(cell, to_unlink)
 			plmpg_packfile_unlink(lfirst(cell));
-	dropped = to_unlink = NIL;
+	if (event == XACT_EVENT_ABORT)
+		unlink_made();
+	doubtful = to_unlink = NIL;
 	while (doomed != NULL)
 	{
 		PlmpgMapping *m = doomed;
@@ -161,16 +193,26 @@ listen(void)
 }
 
 void
-plmpg_packfile_remove_at_commit(const PlmpgRow *row)
+plmpg_packfile_doubt(const unsigned char sha256[PLM_KEY_BYTES], PlmPrecision precision, bool made)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	PlmpgRow   *copy = palloc(sizeof(PlmpgRow));
+	PlmpgRow	row = {.precision = precision};
+	Doubtful   *d = palloc(sizeof(Doubtful));
+	ListCell   *cell;
 
 	listen();
-	*copy = *row;
-	copy->model = pstrdup(row->model);
-	copy->files_of = pstrdup(row->files_of);
-	dropped = lappend(dropped, copy);
+	made = made && !any_row_has(plmpg_catalog_rows(GetLatestSnapshot(), INT_MAX), sha256, precision);
+	foreach(cell, doubtful)
+	{
+		Doubtful   *before = lfirst(cell);
+
+		if (before->precision == precision && memcmp(before->sha256, sha256, PLM_KEY_BYTES) == 0)
+			made = made && before->made;
+	}
+	memcpy(row.sha256, sha256, PLM_KEY_BYTES);
+	*d = (Doubtful) {.precision = precision, .made = made, .path = plmpg_packfile_path(&row)};
+	memcpy(d->sha256, sha256, PLM_KEY_BYTES);
+	doubtful = lappend(doubtful, d);
 	MemoryContextSwitchTo(old);
 }
 

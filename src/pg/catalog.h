@@ -219,8 +219,11 @@ void		plmpg_mapping_close(PlmpgMapping *mapping);
 /* What this backend has mapped by name, newest first. */
 const PlmpgMapping *plmpg_mappings(void);
 
-/* At commit: remove the packed file unless another row of this database has the same content. */
-void		plmpg_packfile_remove_at_commit(const PlmpgRow *row);
+/*
+ * At the transaction's end, remove the packed file of that content unless a row of this database has it.  `made`: said
+ * before the row of a new model is written, so that an abort leaves none, unless there was one before.
+ */
+void		plmpg_packfile_doubt(const unsigned char sha256[PLM_KEY_BYTES], PlmPrecision precision, bool made);
 
 /* ---- shared by the functions: fn_models.c ---- */
 

@@ -131,6 +131,7 @@ plmpg_install(const char *model, const char *manifest, const char *parent, Datum
 		plmpg_manifest_check(manifest, model, store);
 	plmpg_arena(&arena, &hook);
 	plmpg_store_check(store, plm_model_check(&store->set, &arena, &info, &err), &err);
+	plmpg_packfile_doubt(sha256, info.precision, true);
 	write_row(store, &info, sha256, parent, metrics);
 	plm_arena_free(&arena);
 	plmpg_store_close(store);
@@ -239,7 +240,7 @@ product_llm_drop_model(PG_FUNCTION_ARGS)
 	{
 		refuse_if_needed(model);
 		refuse_if_used(model);
-		plmpg_packfile_remove_at_commit(&row);
+		plmpg_packfile_doubt(row.sha256, row.precision, false);
 	}
 	else
 	{

@@ -132,14 +132,11 @@ weigh(PlmpgNewModel *new, const PlmpgRow *row, text *base)
 	PG_END_TRY();
 
 	if (1 - smallest > plmpg_max_quantization_loss)
-	{
-		plmpg_packfile_unlink(plmpg_packfile_path(row));
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("precision \"%s\" loses too much: smallest cosine %.6f, mean %.6f over %d texts",
 						plm_precision_name(row->precision), smallest, mean, (int) PLM_COUNT(samples)),
 				 errhint("Use a higher precision, or raise product_llm.max_quantization_loss.")));
-	}
 	new->metrics = DirectFunctionCall1(jsonb_in,
 									   CStringGetDatum(psprintf("{\"cosine_min\": %.6f, \"cosine_mean\": %.6f, \"texts\": %d}",
 																smallest, mean, (int) PLM_COUNT(samples))));
@@ -174,6 +171,7 @@ product_llm_quantize_model(PG_FUNCTION_ARGS)
 	row.precision = precision;
 	plmpg_key(row.sha256, precision, new.sha256);
 	memcpy(row.sha256, new.sha256, PLM_KEY_BYTES);
+	plmpg_packfile_doubt(row.sha256, precision, true);
 	weigh(&new, &row, base_name);
 	plmpg_write_derived(&new, base);
 	plmpg_inherit_grants(model, base);
