@@ -12,7 +12,7 @@
 #   make bench-train  a training step beside PyTorch's, when Debian's python3-torch is there
 #   make bench-catalog  refresh, search and recommend at 20,000 and 1,000,000 products
 #   make bench-flat  the exact index at 1,000,000 vectors of 384: build, nearest, filter, against a sort; similarity() of all rows
-#   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines, and what int8 costs
+#   make evaluate    quality of search and recommendations on public data (../shared/data), beside their baselines, and what int8 costs; of EVALUATE_MODEL
 #   make evaluate-reasons  are explanations complete, true to the model, and cheap? on public data, REASONS_PAIRS (500) texts of each task
 #   make evaluate-privacy  what a private training costs, on public data: PRIVACY_ROWS (all) reviews at epsilon 3
 #   make evaluate-forget  can it be told of a forgotten visitor's rows that a model had learnt from them? on public data

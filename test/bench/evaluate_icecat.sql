@@ -1,5 +1,5 @@
 -- Search over the icecat products, by human judgments: all systems, all bounds.  Run in the folder of shared data, in a
--- database that has the extension and the model shop-mini: "make evaluate" does.
+-- database that has the extension and the model :model ("make evaluate" does).
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -7,7 +7,7 @@ SET client_min_messages = warning;
 
 \ir load_icecat.sql
 
-SELECT product_llm.create_catalog('icecat', 'product', 'id', 'concat_ws('' '', title, description)', model => 'shop-mini',
+SELECT product_llm.create_catalog('icecat', 'product', 'id', 'concat_ws('' '', title, description)', model => :'model',
 	sync => 'manual', title => 'title', language => 'product_llm.shop_english') \g /dev/null
 CALL product_llm.refresh_catalog('icecat');
 

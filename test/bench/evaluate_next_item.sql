@@ -1,6 +1,6 @@
 -- Next-item recommendation on three preparations of two shops, against the whole catalogue: with the constants that come
 -- with the extension, then with those that tune_catalog fits.  Run in the folder of shared data, in a database that has the
--- extension and the model shop-mini: "make evaluate" does.
+-- extension and the model :model ("make evaluate" does).
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -57,11 +57,11 @@ CREATE TABLE customer_product AS SELECT * FROM retail_product WHERE code IN (SEL
 
 -- ---- catalogs ----
 
-SELECT product_llm.create_catalog('amazon18_industrial', 'amazon_product', 'item_id', 'concat_ws('' '', title, brand)', 'shop-mini',
+SELECT product_llm.create_catalog('amazon18_industrial', 'amazon_product', 'item_id', 'concat_ws('' '', title, brand)', :'model',
 	sync => 'manual', title => 'title', language => 'english'),
-	product_llm.create_catalog('online_retail, invoices', 'invoice_product', 'code', 'description', 'shop-mini',
+	product_llm.create_catalog('online_retail, invoices', 'invoice_product', 'code', 'description', :'model',
 	sync => 'manual', title => 'description', language => 'english'),
-	product_llm.create_catalog('online_retail, customers', 'customer_product', 'code', 'description', 'shop-mini',
+	product_llm.create_catalog('online_retail, customers', 'customer_product', 'code', 'description', :'model',
 	sync => 'manual', title => 'description', language => 'english') \g /dev/null
 SELECT product_llm.bind_events('amazon18_industrial', 'amazon_event', 'visitor', 'item', 'at'),
 	product_llm.bind_events('online_retail, invoices', 'invoice_event', 'visitor', 'item', 'at'),
