@@ -77,7 +77,7 @@ tap() {
 	as_server env PATH="$inst_bin:$PATH" PG_REGRESS="$pgxs_test/regress/pg_regress" TESTDIR="$work/tap" \
 		TESTDATADIR="$work/tap/data" TESTLOGDIR="$work/tap/log" PLM_GOLDEN="$work/tap/golden" TMPDIR="$work/tap" \
 		PERL5LIB="$pgxs_test/perl:$work/tap/t" PLM_TIMEOUT=60 \
-		PLM_CRASH_ROUNDS="${PLM_CRASH_ROUNDS:-4}" TAP_RUN=perl TAP_JOBS=2 TAP_ALONE='*_cancel.pl' "$work/lib/tap.sh" tap "$work"/tap/t/${PLM_TAP:-*.pl}
+		PLM_CRASH_ROUNDS="${PLM_CRASH_ROUNDS:-4}" TAP_RUN=perl TAP_JOBS=2 TAP_FIRST='019_*' TAP_ALONE='*_cancel.pl' "$work/lib/tap.sh" tap "$work"/tap/t/${PLM_TAP:-*.pl}
 }
 
 echo "== build"

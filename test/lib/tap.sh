@@ -3,7 +3,8 @@
 # A program that dies, or whose plan does not match, counts as one failure more.  Exit status 1 on any failure.
 #
 # TAP_RUN: run the "programs" through something else, such as psql -f.  TAP_JOBS (1): so many at a time, but for those whose name
-# matches TAP_ALONE (a pattern of case): they measure time, and run after the others, one by one.
+# matches TAP_ALONE (a pattern of case): they measure time, and run after the others, one by one.  TAP_FIRST: those that take longest,
+# so that none of them is left over when the others have ended.
 suite=$1
 shift
 
@@ -39,16 +40,18 @@ several() {
 	xargs -r -P "$1" -I '{}' sh -c 'report=$("$0" "$1" --one "$2"); printf "%s\n" "$report"' "$0" "$suite" '{}'
 }
 
-# named alone|others PROGRAM...: those that match TAP_ALONE, or the others.
+# named first|between|alone PROGRAM...: those that match TAP_FIRST, TAP_ALONE or neither.
 named() {
-	which=$1
+	wanted=$1
 	shift
 	for program in "$@"; do
 		# shellcheck disable=SC2254
 		case $(basename "$program") in
-			${TAP_ALONE:-}) [ "$which" = others ] || echo "$program" ;;
-			*) [ "$which" = alone ] || echo "$program" ;;
+			${TAP_ALONE:-}) which=alone ;;
+			${TAP_FIRST:-}) which=first ;;
+			*) which=between ;;
 		esac
+		[ $which != "$wanted" ] || echo "$program"
 	done
 }
 
@@ -59,7 +62,10 @@ fi
 reports=$(mktemp)
 trap 'rm -f "$reports"' EXIT
 {
-	named others "$@" | several "${TAP_JOBS:-1}"
+	{
+		named first "$@"
+		named between "$@"
+	} | several "${TAP_JOBS:-1}"
 	named alone "$@" | several 1
 } | tee "$reports"
 awk -v suite="$suite" -v n=$# '
