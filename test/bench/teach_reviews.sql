@@ -34,8 +34,8 @@ CALL product_llm.finetune('reviews-category', 'reviews', 'classification', 'SELE
 CALL product_llm.finetune('reviews-category-5018', 'reviews', 'classification',
 	'SELECT text, category FROM (SELECT * FROM review WHERE NOT held ORDER BY hash DESC LIMIT 5018) AS r',
 	'{"epochs": 6, "batch": 32, "learning_rate": 5e-4, "max_tokens": 96, "dropout": 0.1, "validation": 0}');
-\echo reviews: sentiment
-CALL product_llm.finetune('reviews-sentiment', 'reviews', 'classification', 'SELECT text, sentiment FROM review WHERE NOT held',
+\echo reviews: sentiment, by a model that knows the categories: what is praised differs between them
+CALL product_llm.finetune('reviews-sentiment', 'reviews-category', 'classification', 'SELECT text, sentiment FROM review WHERE NOT held',
 	'{"epochs": 3, "batch": 64, "learning_rate": 5e-4, "max_tokens": 128, "dropout": 0.1, "validation": 0}');
 
 \echo zh_reviews, rows that no training saw
