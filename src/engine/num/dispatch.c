@@ -13,13 +13,13 @@ static const PlmKernels tables[PLM_SIMD_LEVELS] = {
 #if defined(__x86_64__)
 	[PLM_SIMD_AVX2] = {
 		.row = &plm_row_avx2,
-		.tile_f32 = plm_tile_f32_avx2, .rows_f32 = 6,
+		.tile_f32 = plm_tile_f32_avx2, .rows_f32 = 3, .fetch_next = true,
 		.tile_int8 = plm_tile_int8_avx2, .rows_int8 = 4,
 		.dot_codes = plm_dot_codes_avx2
 	},
 	[PLM_SIMD_AVX2_VNNI] = {
 		.row = &plm_row_avx2,
-		.tile_f32 = plm_tile_f32_avx2, .rows_f32 = 6,
+		.tile_f32 = plm_tile_f32_avx2, .rows_f32 = 3, .fetch_next = true,
 		.tile_int8 = plm_tile_int8_avx2_vnni, .rows_int8 = 6,
 		.dot_codes = plm_dot_codes_avx2_vnni
 	},

@@ -46,6 +46,8 @@ typedef struct PlmTile
 	const void *x;
 	const void *panel;
 	size_t		panel_stride;
+	const char *ahead;			/* to be fetched meanwhile, ahead_step bytes a unit; NULL: the panel itself, PLM_PREFETCH ahead */
+	int64_t		ahead_step;
 	const float *bias;
 	const float *add;
 	float	   *y;
@@ -101,6 +103,11 @@ typedef struct PlmKernels
 	const PlmRowKernels *row;
 	void		(*tile_f32) (const PlmTile *tile);
 	int			rows_f32;		/* the most rows a tile may have */
+	/*
+	 * While several tiles of rows pass over a panel, do they fetch the next one, each a part of it?  Else each fetches what it reads itself:
+	 * then memory rests while all tiles but the first compute, which costs a single text most where tiles have few rows.
+	 */
+	bool		fetch_next;
 	/* NULL: no such instruction; then panels are widened and go through tile_f32. */
 	void		(*tile_bf16) (const PlmTile *tile);
 	int			rows_bf16;

@@ -81,12 +81,12 @@ v_least(VF x)
 
 const PlmRowKernels plm_row_avx2 = ROW_KERNELS;
 
-#define TILE(R) tile_strips(t, R, R == 1 ? 2 : 1, R <= 2 ? 4 : 2)
+#define TILE(R) tile_strips(t, R, R == 1 ? 2 : 1, 4)
 
 void
 plm_tile_f32_avx2(const PlmTile *t)
 {
-	ROWS_CASES(t->rows, 6, TILE)
+	ROWS_CASES(t->rows, 3, TILE)
 }
 
 /*
@@ -115,6 +115,9 @@ int8_pass(const int R, int64_t units, const uint8_t *x, int64_t block_units, con
 			__m256i		odd0 = _mm256_srai_epi16(b0, 8);
 			__m256i		odd1 = _mm256_srai_epi16(b1, 8);
 
+			/* Both lines of the unit, though half of it is read: every other line is a pattern that no processor fetches by itself. */
+			__builtin_prefetch(w + PLM_PREFETCH);
+			__builtin_prefetch(w + PLM_PREFETCH + 64);
 #pragma GCC unroll 4
 			for (int r = 0; r < R; r++)
 			{

@@ -8,7 +8,10 @@
 /* Sums held in registers; with all loops unrolled the array has no address and lives in registers. */
 #define TILE_SUMS 32
 
-/* One pass: R rows times V vectors of each of P panels, from vector `first` of the panel. */
+/*
+ * One pass: R rows times V vectors of each of P panels, from vector `first` of the panel.  Whichever are fewer wait in registers for the
+ * others to come one by one: rows, or vectors of the weights.
+ */
 static inline __attribute__((always_inline)) void
 tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, int first)
 {
@@ -20,6 +23,8 @@ tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, in
 	const float *add = t->add;
 	float	   *y = t->y;
 	const int64_t ldy = t->ldy;
+	const char *ahead = t->ahead != NULL ? t->ahead : (const char *) w + PLM_PREFETCH;
+	const int64_t ahead_step = t->ahead != NULL ? t->ahead_step : PLM_PANEL * (int) sizeof(float);
 	VF			sum[TILE_SUMS];
 
 #pragma GCC unroll 32
@@ -27,22 +32,41 @@ tile_pass(const PlmTile *t, const int R, const int P, const int V, int panel, in
 		sum[i] = v_set1(0.0f);
 	for (int64_t u = t->units; u > 0; u--)
 	{
-		VF			b[PLM_TILE_PANELS * 4];
+		VF			held[PLM_TILE_PANELS * 4];
 
-#pragma GCC unroll 16
-		for (int j = 0; j < P * V; j++)
-			b[j] = v_load(w + (size_t) (j / V) * next + j % V * VN);
 #pragma GCC unroll 4
 		for (int j = 0; j < V * VN; j += 16)
-			__builtin_prefetch((const char *) (w + j) + PLM_PREFETCH);
-#pragma GCC unroll 12
-		for (int r = 0; r < R; r++)
+			__builtin_prefetch(ahead + j * (int) sizeof(float));
+		ahead += ahead_step;
+		if (R < P * V)
 		{
-			VF			a = v_set1(x[r * PLM_X_LD]);
-
+#pragma GCC unroll 12
+			for (int r = 0; r < R; r++)
+				held[r] = v_set1(x[r * PLM_X_LD]);
 #pragma GCC unroll 16
 			for (int j = 0; j < P * V; j++)
-				sum[r * P * V + j] = v_fma(a, b[j], sum[r * P * V + j]);
+			{
+				VF			b = v_load(w + (size_t) (j / V) * next + j % V * VN);
+
+#pragma GCC unroll 12
+				for (int r = 0; r < R; r++)
+					sum[r * P * V + j] = v_fma(held[r], b, sum[r * P * V + j]);
+			}
+		}
+		else
+		{
+#pragma GCC unroll 16
+			for (int j = 0; j < P * V; j++)
+				held[j] = v_load(w + (size_t) (j / V) * next + j % V * VN);
+#pragma GCC unroll 12
+			for (int r = 0; r < R; r++)
+			{
+				VF			a = v_set1(x[r * PLM_X_LD]);
+
+#pragma GCC unroll 16
+				for (int j = 0; j < P * V; j++)
+					sum[r * P * V + j] = v_fma(a, held[j], sum[r * P * V + j]);
+			}
 		}
 		x++;
 		w += PLM_PANEL;

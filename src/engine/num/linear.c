@@ -76,18 +76,23 @@ edge_tile(const Block *b, PlmTile tile, int64_t at, int width)
 		memcpy(to + r * ldy, y + r * PLM_PANEL, (size_t) width * sizeof(float));
 }
 
-/* `panels` adjacent panels from output `at` on, for all rows of the block. */
+/*
+ * `panels` adjacent panels from output `at` on, for all rows of the block.  next: NULL, or where the weights lie that come after them,
+ * unit_bytes for each unit.
+ */
 static void
-panel_tiles(const Block *b, const void *panel, size_t stride, int panels, int64_t at)
+panel_tiles(const Block *b, const void *panel, size_t stride, int panels, int64_t at, const char *next, int64_t unit_bytes)
 {
 	int64_t		width = least(b->n - at, (int64_t) panels * PLM_PANEL);
 	int64_t		step = even_part(b->rows, b->most_rows);
+	int64_t		ahead_step = unit_bytes / ((b->rows + step - 1) / step);
 
 	for (int64_t r = 0; r < b->rows; r += step)
 	{
 		PlmTile		tile = {
 			.rows = (int) least(step, b->rows - r), .panels = panels, .units = b->units,
 			.x = b->x + r * PLM_X_LD * 4, .panel = panel, .panel_stride = stride,
+			.ahead = next != NULL ? next + r / step * b->units * ahead_step : NULL, .ahead_step = ahead_step,
 			.bias = b->bias != NULL ? b->bias + at : NULL,
 			.add = b->add != NULL ? b->add + r * b->ldy + at : NULL,
 			.y = b->y + r * b->ldy + at, .ldy = b->ldy
@@ -108,18 +113,20 @@ block_panels(const Block *b, const PlmPanels *w, int64_t k0, int64_t kc, float *
 	const char *data = (const char *) w->data + (size_t) (k0 / group) * PLM_PANEL * 4;
 	int64_t		whole = w->n / PLM_PANEL;
 	int			many = b->rows < 4 && wide == NULL ? PLM_TILE_PANELS : 1;
+	bool		fetch = b->kern->fetch_next && (b->rows > b->most_rows || wide != NULL);
 
 	for (int64_t p = 0; p * PLM_PANEL < w->n;)
 	{
 		int			panels = p + many <= whole ? many : 1;
-		const void *panel = data + (size_t) p * w->stride;
+		const char *packed = data + (size_t) p * w->stride;
+		const void *panel = packed;
 
 		if (wide != NULL)
 		{
 			b->kern->row->widen_bf16(panel, kc, wide);
 			panel = wide;
 		}
-		panel_tiles(b, panel, w->stride, panels, p * PLM_PANEL);
+		panel_tiles(b, panel, w->stride, panels, p * PLM_PANEL, fetch ? packed + w->stride : NULL, PLM_PANEL * 4 / group);
 		p += panels;
 	}
 }
