@@ -8,13 +8,13 @@ COMMENT ON FUNCTION evaluate_search(text, text, integer, integer) IS
 	'search measured by judgments, a SELECT of query, key and grade, beside BM25, PostgreSQL''s full-text search and a random order, with 95 % bootstrap bounds; difference is that of hybrid less the system';
 
 -- SQL for all events that count and are not of the future, by visitor and time: visitor, item, weight, the largest weight
--- there is, and a hash that says which visitors are chosen when not all are.
+-- there is, and a hash that says which visitors are chosen when not all are.  The clock tells what the future is, as in recommend().
 CREATE FUNCTION evaluated_events(e product_llm.catalog_events, counted text) RETURNS text
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	AS $$
 		SELECT pg_catalog.format('SELECT v.visitor, v.item, v.weight, %s::pg_catalog.float8,'
 			' (''x'' || pg_catalog.left(pg_catalog.md5(v.visitor), 16))::pg_catalog.bit(64)::pg_catalog.int8'
-			' FROM (%s) AS v WHERE v.at <= pg_catalog.now()'
+			' FROM (%s) AS v WHERE v.at <= (SELECT pg_catalog.clock_timestamp())'
 			' ORDER BY v.visitor COLLATE "C", v.at, pg_catalog.md5(v.visitor || v.item), v.item COLLATE "C"',
 			coalesce((SELECT pg_catalog.max(w.value::pg_catalog.float8) FROM pg_catalog.jsonb_each_text((e).weights) AS w WHERE w.value::pg_catalog.float8 > 0), 1),
 			counted)

@@ -28,8 +28,7 @@ static Oid	model_relid;		/* InvalidOid: not known, then every invalidation count
 /* A packed file that this transaction may leave without a row, in TopTransactionContext. */
 typedef struct Doubtful
 {
-	PlmPrecision precision;
-	unsigned char sha256[PLM_KEY_BYTES];
+	PlmpgRow	row;			/* its content alone: sha256 and precision */
 	bool		made;			/* no row had that content before this transaction */
 	char	   *path;
 } Doubtful;
@@ -85,17 +84,19 @@ plmpg_mappings(void)
 /* ---- the end of a transaction ---- */
 
 static bool
-any_row_has(List *rows, const unsigned char sha256[PLM_KEY_BYTES], PlmPrecision precision)
+same_content(const PlmpgRow *a, const PlmpgRow *b)
+{
+	return a->precision == b->precision && memcmp(a->sha256, b->sha256, PLM_KEY_BYTES) == 0;
+}
+
+static bool
+any_row_has(List *rows, const PlmpgRow *content)
 {
 	ListCell   *cell;
 
 	foreach(cell, rows)
-	{
-		PlmpgRow   *r = lfirst(cell);
-
-		if (r->precision == precision && memcmp(r->sha256, sha256, PLM_KEY_BYTES) == 0)
+		if (same_content(lfirst(cell), content))
 			return true;
-	}
 	return false;
 }
 
@@ -117,7 +118,7 @@ decide_unlinks(void)
 	{
 		Doubtful   *d = lfirst(cell);
 
-		if (!any_row_has(rows, d->sha256, d->precision))
+		if (!any_row_has(rows, &d->row))
 			to_unlink = lappend(to_unlink, d->path);
 	}
 	MemoryContextSwitchTo(old);
@@ -195,23 +196,24 @@ listen(void)
 void
 plmpg_packfile_doubt(const unsigned char sha256[PLM_KEY_BYTES], PlmPrecision precision, bool made)
 {
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	PlmpgRow	row = {.precision = precision};
-	Doubtful   *d = palloc(sizeof(Doubtful));
+	MemoryContext old;
+	Doubtful   *d;
 	ListCell   *cell;
 
 	listen();
-	made = made && !any_row_has(plmpg_catalog_rows(GetLatestSnapshot(), INT_MAX), sha256, precision);
+	memcpy(row.sha256, sha256, PLM_KEY_BYTES);
+	made = made && !any_row_has(plmpg_catalog_rows(GetLatestSnapshot(), INT_MAX), &row);
 	foreach(cell, doubtful)
 	{
 		Doubtful   *before = lfirst(cell);
 
-		if (before->precision == precision && memcmp(before->sha256, sha256, PLM_KEY_BYTES) == 0)
+		if (same_content(&before->row, &row))
 			made = made && before->made;
 	}
-	memcpy(row.sha256, sha256, PLM_KEY_BYTES);
-	*d = (Doubtful) {.precision = precision, .made = made, .path = plmpg_packfile_path(&row)};
-	memcpy(d->sha256, sha256, PLM_KEY_BYTES);
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	d = palloc(sizeof(Doubtful));
+	*d = (Doubtful) {.row = row, .made = made, .path = plmpg_packfile_path(&row)};
 	doubtful = lappend(doubtful, d);
 	MemoryContextSwitchTo(old);
 }

@@ -7,8 +7,6 @@ set -eu
 parts=${BENCH_PARTS:-kernels engine memory}
 connections=${BENCH_CONNECTIONS:-100}
 peers=$top/build/peers
-has() { case " $parts " in *" $1 "*) true ;; *) false ;; esac; }
-
 fetch_onnx() {
 	mkdir -p "$peers"
 	[ -d "$peers/node_modules/onnxruntime-node" ] && return
@@ -45,9 +43,9 @@ hold() {
 	rm "$work/go"
 }
 
-if has kernels; then "$top/build/bench/bench_num"; fi
-if has engine; then fetch_onnx; fi
-if has engine || has memory; then
+if among kernels "$parts"; then "$top/build/bench/bench_num"; fi
+if among engine "$parts"; then fetch_onnx; fi
+if among engine "$parts" || among memory "$parts"; then
 	fresh_cluster bench
 	psql -Xq -d postgres -c "ALTER SYSTEM SET max_connections = $((connections + 20))"
 	stop_cluster "$work/db"
@@ -57,12 +55,12 @@ if has engine || has memory; then
 	BENCH_SQL=$work/models
 	export BENCH_SQL
 fi
-if has engine; then
+if among engine "$parts"; then
 	(cd "$top" && "$top/build/bench/bench_engine" "$peers")
-elif has memory; then
+elif among memory "$parts"; then
 	BENCH_ROUNDS=0 "$top/build/bench/bench_engine"
 fi
-if has memory; then
+if among memory "$parts"; then
 	for model in $(psql -XqAt -d postgres -c "SELECT model FROM product_llm.models ORDER BY 1"); do
 		hold 1 "$model"
 		hold "$connections" "$model"

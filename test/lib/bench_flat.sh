@@ -8,7 +8,6 @@ set -eu
 rows=${BENCH_LARGE:-1000000}
 seconds=${BENCH_SECONDS:-10}
 parts=${BENCH_PARTS:-scan index}
-has() { case " $parts " in *" $1 "*) true ;; *) false ;; esac; }
 fresh_cluster bench
 psql() { command psql -XqAt -v ON_ERROR_STOP=1 -d postgres "$@"; }
 psql -c "ALTER SYSTEM SET shared_buffers = '$((rows / 1000000 + 1))GB'" -c "ALTER SYSTEM SET max_wal_size = '8GB'"
@@ -17,8 +16,8 @@ resume_cluster "$work/db"
 one_core="-c max_parallel_workers_per_gather=0"
 
 psql -v rows="$rows" -f "$top/test/bench/flat_setup.sql"
-if has scan; then psql -f "$top/test/bench/flat_scan.sql"; fi
-has index || exit 0
+if among scan "$parts"; then psql -f "$top/test/bench/flat_scan.sql"; fi
+among index "$parts" || exit 0
 # shellcheck disable=SC2046
 report "sort of all rows, one core" 1 $(latency flat_nearest.sql 1 "$seconds" "$one_core")
 # Built by one process and by two, in turn: the first writes files that the others find.

@@ -15,6 +15,9 @@ else
 	server_user=
 fi
 
+# among WORD "LIST": is it one of these?
+among() { case " $2 " in *" $1 "*) true ;; *) false ;; esac; }
+
 # Run a command as the user that may run a server, from a folder that this user may enter.
 as_server() {
 	if [ -n "$server_user" ]; then

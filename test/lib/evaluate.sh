@@ -10,9 +10,9 @@ fresh_cluster evaluate
 
 # evaluate NAME "FOLDER ..."
 evaluate() {
-	case " ${EVALUATE:-icecat next_item model int8} " in
-		*" $1 "*) on_data "evaluate_$1" "$2" "${EVALUATE_MODEL:-shop-mini}" "${EVALUATE_FROM:-}" ;;
-	esac
+	if among "$1" "${EVALUATE:-icecat next_item model int8}"; then
+		on_data "evaluate_$1" "$2" "${EVALUATE_MODEL:-shop-mini}" "${EVALUATE_FROM:-}"
+	fi
 }
 evaluate icecat icecat
 evaluate next_item "amazon18_industrial online_retail"

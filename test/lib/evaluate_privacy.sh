@@ -5,4 +5,4 @@ set -eu
 . "$(dirname "$0")/on_data.sh"
 find_data evaluate-privacy
 fresh_cluster evaluate-privacy
-on_data evaluate_privacy "zh_reviews uer_zh" shop-mini
+on_data evaluate_privacy "zh_reviews uer_zh"

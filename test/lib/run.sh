@@ -15,8 +15,6 @@ trap 'exit 130' INT TERM
 results=$(mktemp)
 cd "$top"
 
-has() { case " $suites " in *" $1 "*) true ;; *) false ;; esac; }
-
 # suite COMMAND...: show the output and remember its "NAME: N passed, N failed" line.
 suite() {
 	name=$1
@@ -81,9 +79,9 @@ tap() {
 }
 
 echo "== build"
-build_all $(has unit && echo unit-build) $(has fuzz && echo fuzz-build)
+build_all $(among unit "$suites" && echo unit-build) $(among fuzz "$suites" && echo fuzz-build)
 work=$(scratch_folder test)
-if has regress || has isolation || has pgtap || has tap; then
+if among regress "$suites" || among isolation "$suites" || among pgtap "$suites" || among tap "$suites"; then
 	private_install "$work/inst"
 	pgxs_test=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")/test
 	cp -r "$top/test/golden" "$top/test/lib" "$work/"
@@ -91,18 +89,18 @@ if has regress || has isolation || has pgtap || has tap; then
 	start_cluster "$work/db"
 	export PLM_GOLDEN=$golden
 fi
-has unit && suite unit "$MAKE" -s unit
-has unit && suite arm test/lib/unit_arm.sh
-has fuzz && suite fuzz "$MAKE" -s fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
-has regress && suite regress regress
-has isolation && suite isolation isolation
-if has pgtap; then
+among unit "$suites" && suite unit "$MAKE" -s unit
+among unit "$suites" && suite arm test/lib/unit_arm.sh
+among fuzz "$suites" && suite fuzz "$MAKE" -s fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-20}"
+among regress "$suites" && suite regress regress
+among isolation "$suites" && suite isolation isolation
+if among pgtap "$suites"; then
 	psql -Xq -d postgres -c 'CREATE DATABASE pgtap'
 	psql -Xq -d pgtap -c 'CREATE EXTENSION pgtap' -c 'CREATE EXTENSION product_llm'
 	suite pgtap pgtap
 fi
-has tap && suite tap tap
-has stress && suite stress env STRESS_SECONDS="${STRESS_SECONDS:-25}" test/lib/stress.sh
+among tap "$suites" && suite tap tap
+among stress "$suites" && suite stress env STRESS_SECONDS="${STRESS_SECONDS:-25}" test/lib/stress.sh
 
 echo
 cat "$results"

@@ -9,9 +9,9 @@ fresh_cluster teach
 
 # teach NAME FOLDER
 teach() {
-	case " ${TEACH:-reviews sentences icecat next_item} " in
-		*" $1 "*) on_data "teach_$1" "$2" "${TEACH_BASE:-shop-mini}" "${TEACH_FROM:-}" ;;
-	esac
+	if among "$1" "${TEACH:-reviews sentences icecat next_item}"; then
+		on_data "teach_$1" "$2" "${TEACH_BASE:-shop-mini}" "${TEACH_FROM:-}"
+	fi
 }
 teach sentences stsb
 teach icecat icecat
