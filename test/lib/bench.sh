@@ -7,6 +7,7 @@ set -eu
 parts=${BENCH_PARTS:-kernels engine memory}
 connections=${BENCH_CONNECTIONS:-100}
 peers=$top/build/peers
+
 fetch_onnx() {
 	mkdir -p "$peers"
 	[ -d "$peers/node_modules/onnxruntime-node" ] && return
