@@ -47,9 +47,12 @@ CREATE TABLE found AS
 SELECT mode, count(*), count(DISTINCT (query, key)) = count(*) AS once, bool_and(semantic_rank IS NULL) AS no_semantic_rank,
 	bool_and(semantic_score IS NULL) AS no_semantic_score, bool_and(lexical_rank IS NULL) AS no_lexical_rank, bool_and(lexical_score IS NULL) AS no_lexical_score
 FROM found GROUP BY mode ORDER BY mode;
--- Best first, and by key where scores are equal.  What is computed has more digits than what is returned: scores that look equal need not be, but those of words.
-SELECT count(*) FROM (SELECT score, lag(score) OVER (PARTITION BY mode, query ORDER BY n) AS before FROM found) AS f WHERE score > before;
-SELECT count(*) FROM (SELECT n, row_number() OVER (PARTITION BY query ORDER BY score DESC, key COLLATE "C") AS m FROM found WHERE mode = 'lexical') AS f WHERE n <> m;
+-- Best first, and by key where scores are equal.  A score has more digits than are returned: one that looks equal may be less, if its parts are.
+SELECT count(*) FROM (
+	SELECT score, key, blend, lag(score) OVER w AS score_before, lag(key) OVER w AS key_before, lag(blend) OVER w AS blend_before
+	FROM (SELECT *, 0.3 * coalesce(semantic_score::float8, 0) + 0.7 * coalesce(lexical_score::float8, 0) AS blend FROM found) AS f
+	WINDOW w AS (PARTITION BY mode, query ORDER BY n)) AS f
+WHERE score > score_before OR score = score_before AND key COLLATE "C" < key_before AND blend >= blend_before;
 -- Ranks are the order of their scores, and in a mode of its own the only order.
 SELECT count(*) FROM found AS a JOIN found AS b USING (mode, query)
 WHERE a.semantic_rank < b.semantic_rank AND a.semantic_score < b.semantic_score OR a.lexical_rank < b.lexical_rank AND a.lexical_score < b.lexical_score;
